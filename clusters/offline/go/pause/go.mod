@@ -1,0 +1,3 @@
+module kube-vault-labs/pause
+
+go 1.25

@@ -1,0 +1,191 @@
+"""One kind cluster through pytest-kind's KindCluster, with programs and kubeconfig of ours.
+
+pytest-kind creates and deletes; it is given the programs, because it would download
+fixed ones, and its own kubeconfig, so that a person's is never read or written. A file
+marks a cluster whose creation ran to its end: without it, whatever is there is deleted
+and made anew, because kind cannot finish what was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import NotFound
+from docker.models.containers import Container
+from pytest_kind.cluster import KindCluster
+from urllib3.exceptions import HTTPError
+
+from harness.errors import LabError
+from harness.kube import Kube, KubeRefused, Object
+from harness.wait import wait_for
+
+NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
+READY_SECONDS = 120.0
+
+
+class Cluster:
+    """The kind cluster `name`, its kubeconfig in `folder`, on the docker network `network`."""
+
+    def __init__(self, name: str, folder: Path, network: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.network = network
+        self.kubeconfig = folder / "kubeconfig"
+        self._complete = folder / "cluster.complete"
+
+    def __repr__(self) -> str:
+        return f"<kind cluster {self.name}>"
+
+    @property
+    def node_name(self) -> str:
+        """The node's container, its hostname, and its name in Kubernetes."""
+        return f"{self.name}-control-plane"
+
+    @property
+    def api_server(self) -> str:
+        """The API server as a container on the same network reaches it."""
+        return f"https://{self.node_name}:6443"
+
+    def up(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> bool:
+        """Create the cluster, or start and keep the one that is there; True if created."""
+        node = self.node()
+        if node and not (self._complete.exists() and self.kubeconfig.exists()):
+            self.down(kind, kubectl)
+            node = None
+        if node is None:
+            self._create(kind, kubectl, image, config, log)
+            return True
+        if node.status != "running":
+            node.start()
+        self.wait_ready()
+        return False
+
+    def down(self, kind: Path, kubectl: Path) -> None:
+        """Delete the cluster and its kubeconfig; fine when there is none."""
+        self._complete.unlink(missing_ok=True)
+        if self.node():
+            self._kind_cluster(kind, kubectl, "", self.folder / "kind.log").delete()
+        self.kubeconfig.unlink(missing_ok=True)
+
+    def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
+        """Copy an image from the engine into the node, where pods find it without a pull."""
+        self._kind_cluster(kind, kubectl, "", log).load_docker_image(image)
+
+    def node(self) -> Container | None:
+        """The node's container, or None when there is none."""
+        client = docker.from_env()
+        try:
+            return client.containers.get(self.node_name)
+        except NotFound:
+            return None
+        finally:
+            client.close()
+
+    def has_image(self, image: str) -> bool:
+        """Whether the node's containerd has the image under exactly this name."""
+        node = self.node()
+        if node is None:
+            return False
+        name = image if "." in image.partition("/")[0] else f"docker.io/{image}"
+        listed = _exec(node, ["ctr", "-n", "k8s.io", "images", "ls", "-q", f"name=={name}"])
+        return name in listed.split()
+
+    def wait_ready(self) -> None:
+        """Wait until the node is Ready and the cluster's DNS answers."""
+        kube = Kube(self.kubeconfig, "kube-system")
+        wait_for(
+            f"the API server of {self.name}",
+            lambda: kube.get("Namespace", "default"),
+            timeout=READY_SECONDS,
+            transient=(HTTPError, KubeRefused),
+            explain=self.journal,
+        )
+        wait_for(
+            f"node {self.node_name} to be Ready",
+            lambda: _condition(kube.get("Node", self.node_name), "Ready"),
+            timeout=READY_SECONDS,
+            explain=self.journal,
+        )
+        wait_for(
+            "the cluster's DNS to be available",
+            lambda: _condition(kube.get("Deployment", "coredns"), "Available"),
+            timeout=READY_SECONDS,
+            explain=lambda: "\n".join(
+                kube.explain_pod(pod["metadata"]["name"])
+                for pod in kube.list("Pod", selector="k8s-app=kube-dns")
+            ),
+        )
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
+        try:
+            self._kind_cluster(kind, kubectl, image, log).create(config)
+        except subprocess.CalledProcessError as error:
+            tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+            raise LabError(
+                f"kind could not create the cluster {self.name}\n" + "\n".join(tail),
+                where=str(log),
+                hint="kind's message is often a symptom; the cause is in the node's journal:\n"
+                + self.journal(),
+            ) from error
+        self.kubeconfig.chmod(0o600)
+        self.wait_ready()
+        self._complete.touch()
+
+    def _kind_cluster(self, kind: Path, kubectl: Path, image: str, log: Path) -> Any:
+        cluster = KindCluster(
+            self.name,
+            kubeconfig=self.kubeconfig,
+            image=image or None,
+            kind_path=self._shim(kind, log),
+            kubectl_path=kubectl,
+        )
+        # pytest-kind makes a folder for downloads in the working directory; there are none.
+        for folder in (cluster.path, cluster.path.parent):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        return cluster
+
+    def _shim(self, kind: Path, log: Path) -> Path:
+        """A `kind` that uses our network and writes its messages to a file.
+
+        pytest-kind offers neither: it inherits this process's environment and terminal.
+        """
+        shim = self.folder / "kind"
+        shim.write_text(
+            "#!/bin/sh\n"
+            f"echo $$ >{shlex.quote(str(self.folder / 'kind.pid'))}\n"
+            f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
+            f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
+            f'exec {shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
+            encoding="utf-8",
+        )
+        shim.chmod(0o700)
+        return shim
+
+    def journal(self) -> str:
+        """The last lines of the node's kubelet, for an explanation."""
+        node = self.node()
+        if node is None:
+            return f"the container {self.node_name} does not exist"
+        if node.status != "running":
+            return f"the container {self.node_name} is {node.status}:\n" + node.logs(
+                tail=20
+            ).decode(errors="replace")
+        return _exec(node, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
+
+
+def _exec(node: Any, command: list[str]) -> str:
+    output: bytes = node.exec_run(command).output
+    return output.decode(errors="replace")
+
+
+def _condition(found: Object | None, kind: str) -> bool:
+    conditions = ((found or {}).get("status") or {}).get("conditions") or []
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

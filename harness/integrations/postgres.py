@@ -1,0 +1,163 @@
+"""A PostgreSQL beside the cluster, for the steps about dynamic database credentials.
+
+A testcontainers container on the cluster's network, like Vault: pods reach it as
+postgres.database.svc:5432 through a Service and an EndpointSlice, Vault by the
+container's name, this machine on a port of 127.0.0.1. Its superuser's password is
+random and kept in the state folder.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import psycopg
+from docker.errors import NotFound
+from docker.models.containers import Container
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from harness.errors import LabError, NotUp
+from harness.integrations.base import Integration, Site
+from harness.notes import read_json, write_json
+from harness.paths import PROJECT
+from harness.redact import Secret
+from harness.services import LOCALHOST, free_port, outside_service
+from harness.wait import wait_for
+
+START_SECONDS = 60.0
+PORT = 5432
+NAMESPACE = "database"
+DATABASE = "shop"
+SUPERUSER = "postgres"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """How to reach the database server of an environment.
+
+    `network_host` is for Vault's container, `pod_host` for pods (both port 5432),
+    `port` is on 127.0.0.1 for this machine. `user` is the superuser.
+    """
+
+    network_host: str
+    pod_host: str
+    port: int
+    database: str
+    user: str
+    password: Secret
+
+    @classmethod
+    def of(cls, state: Path) -> Postgres:
+        """The server of the environment whose state folder this is. Raises NotUp."""
+        record = read_json(state / "postgres" / "server.json")
+        if not record:
+            raise NotUp("this environment has no PostgreSQL", hint="./lab up, or ./lab run")
+        return cls(**{**record, "password": Secret(record["password"])})
+
+    def connect(self, user: str = "", password: str = "") -> psycopg.Connection[tuple[object, ...]]:
+        """A connection from this machine; the superuser's unless told otherwise.
+
+        Raises psycopg.OperationalError with the server's own words when it is refused.
+        """
+        return psycopg.connect(
+            host=LOCALHOST,
+            port=self.port,
+            dbname=self.database,
+            user=user or self.user,
+            password=password or self.password,
+            connect_timeout=5,
+            autocommit=True,
+        )
+
+
+class PostgresIntegration(Integration):
+    """Installs the database server."""
+
+    name = "postgres"
+    parts = ("postgres",)
+    about = "PostgreSQL beside the cluster"
+
+    def install(self, site: Site) -> str:
+        """Make or start the container, wait for it, lead pods to it."""
+        name = f"{PROJECT}-{site.environment}-postgres"
+        container = _container(name)
+        record = site.folder / "server.json"
+        if container and not record.exists():
+            container.remove(force=True, v=True)  # interrupted before its password was kept
+            container = None
+        how = "was running"
+        if container is None:
+            _create(site, name)
+            how = "created"
+        elif container.status != "running":
+            container.start()
+            how = "started"
+        server = Postgres.of(site.folder.parent)
+        wait_for(
+            f"{name} to accept connections",
+            lambda: _answers(server),
+            timeout=START_SECONDS,
+            transient=(psycopg.OperationalError,),
+            explain=lambda: _logs(name),
+        )
+        running = _container(name)
+        if running is None:
+            raise LabError(f"the container {name} has vanished", hint="./lab up")
+        address = running.attrs["NetworkSettings"]["Networks"][site.network]["IPAddress"]
+        kube = site.kube(NAMESPACE)
+        for document in outside_service(NAMESPACE, "postgres", str(address), PORT, "postgres"):
+            kube.apply(document)
+        return how
+
+
+def _create(site: Site, name: str) -> None:
+    password = secrets.token_hex(16)
+    port = free_port()
+    site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_json(
+        site.folder / "server.json",
+        {
+            "network_host": name,
+            "pod_host": f"postgres.{NAMESPACE}.svc",
+            "port": port,
+            "database": DATABASE,
+            "user": SUPERUSER,
+            "password": password,
+        },
+    )
+    testcontainers_config.ryuk_disabled = True  # removed by label instead (harness.vault)
+    container = (
+        DockerContainer(site.provided["postgres"].image)
+        .with_name(name)
+        .with_envs(POSTGRES_PASSWORD=password, POSTGRES_DB=DATABASE)
+        .with_kwargs(network=site.network, labels=dict(site.labels), hostname="postgres")
+    )
+    # As in harness.vault: only docker-py's (address, port) form keeps it off other interfaces.
+    container.ports = {f"{PORT}/tcp": (LOCALHOST, port)}  # type: ignore[dict-item] # see above
+    try:
+        container.start()
+    finally:
+        container.get_docker_client().client.close()
+
+
+def _answers(server: Postgres) -> bool:
+    with server.connect() as connection:
+        return connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def _container(name: str) -> Container | None:
+    client = docker.from_env()
+    try:
+        return client.containers.get(name)
+    except NotFound:
+        return None
+    finally:
+        client.close()
+
+
+def _logs(name: str) -> str:
+    container = _container(name)
+    return container.logs(tail=20).decode(errors="replace") if container else "no container"

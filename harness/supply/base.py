@@ -1,0 +1,118 @@
+"""What every supply offers: make a part available here and say where it came from.
+
+A part is one entry of clusters/versions.toml: an image, a program for this machine or
+a chart. A supply provides parts by name, several at once, so that it can build or
+fetch in parallel. The three supplies (offline, online, bundle) differ in nothing else;
+who asks for a part never asks which one answers.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.errors import UsageError
+from harness.paths import clusters
+
+VERSIONS_FILE = "versions.toml"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One pinned part: an entry of clusters/versions.toml.
+
+    `kind` is "image", "binary" or "source" (an ingredient that is never asked for by
+    itself). `online` and `offline` hold what each supply needs to know; their keys are
+    documented in versions.toml itself.
+    """
+
+    name: str
+    version: str
+    kind: str
+    licence: str
+    about: str
+    online: Mapping[str, Any] = field(default_factory=dict)
+    offline: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provided:
+    """A part that is available now. Exactly one of `image` and `path` is set.
+
+    `image` is a reference that the local container engine resolves without a pull;
+    `path` is an executable on this machine (or a chart). `origin` completes the
+    sentence "this part comes from …"; `upstream` is False for a stand-in. `digest` is
+    the image ID or the SHA-256 sum, for `status` and for telling that a part changed.
+    """
+
+    part: str
+    version: str
+    origin: str
+    upstream: bool
+    digest: str
+    image: str = ""
+    path: Path | None = None
+
+
+class Progress(Protocol):
+    """Where long work reports to (harness.progress). Calls may come from any thread."""
+
+    def start(self, name: str, doing: str) -> None:
+        """Work on `name` began; how long it took last time is the listener's to know."""
+
+    def update(self, name: str, doing: str) -> None:
+        """`name` is now busy with something else; may be called often."""
+
+    def done(self, name: str, note: str) -> None:
+        """`name` is finished; `note` says how ("built", "from the cache")."""
+
+    def fail(self, name: str, note: str) -> None:
+        """`name` failed or was interrupted."""
+
+
+class Supply(ABC):
+    """Provides parts. `why` completes "this supply was picked because …"."""
+
+    name: str
+    why: str = ""
+
+    @abstractmethod
+    def provide(self, parts: Iterable[str], progress: Progress) -> dict[str, Provided]:
+        """Make every named part available and return them by name.
+
+        Idempotent and resumable: what is there is reused, an interrupted call leaves
+        nothing that a later one mistakes for finished. Raises EnvironmentLacks when
+        this machine cannot get a part, with the other ways to get it as the hint.
+        """
+
+    @abstractmethod
+    def ready(self, parts: Iterable[str]) -> bool:
+        """Whether `provide` would return at once: nothing to build, nothing to fetch."""
+
+
+@cache
+def all_parts() -> Mapping[str, Part]:
+    """Every part of clusters/versions.toml by name."""
+    file = clusters() / VERSIONS_FILE
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))["parts"]
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(
+            f"the list of parts cannot be read: {error}", where=str(file), hint="git checkout it"
+        ) from error
+    return {name: Part(name=name, **entry) for name, entry in table.items()}
+
+
+def find_part(name: str) -> Part:
+    """The pinned part of this name. Raises UsageError when versions.toml has none."""
+    try:
+        return all_parts()[name]
+    except KeyError:
+        raise UsageError(
+            f"there is no part {name!r}", where=VERSIONS_FILE, hint=", ".join(all_parts())
+        ) from None

@@ -1,0 +1,205 @@
+"""Images in the container engine: from cache entries, and from there into cluster nodes.
+
+A cache entry holds a root file system and a run configuration; the engine loads the two
+as an image of one layer. A label carries the entry's key, so that an image which is there is
+used at once and an outdated one of the same name is replaced. Nothing here pulls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from harness import process
+from harness.errors import EnvironmentLacks
+from harness.paths import PROJECT
+from harness.supply import engine, oci
+
+KEY_LABEL = f"{PROJECT}.key"
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+# The engine API from which an image can be saved for one platform alone (Docker 28).
+PLATFORM_API = (1, 48)
+_CHUNK = 1 << 20
+
+
+def name_of(part: str, version: str) -> str:
+    """The name under which an image of this project is kept in the engine."""
+    return f"{PROJECT}/{part}:{version}"
+
+
+def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None) -> str:
+    """Make the image of the cache entry `entry` present as `reference`; return its ID.
+
+    `entry` holds rootfs.tar and image.json, and its folder name is its key. Raises
+    EnvironmentLacks when the engine does not take the image (no room, no permission).
+    """
+    with _engine() as client:
+        before = find(client, reference)
+        if before is not None and before.labels.get(KEY_LABEL) == entry.name:
+            return str(before.id)
+        marks = {**(labels or {}), KEY_LABEL: entry.name, MANAGED_LABEL: PROJECT}
+        # types-docker has no types for this method, the SDK itself has none at all.
+        events = client.api.load_image(archive_of(entry, reference, marks))  # type: ignore[no-untyped-call]
+        last = list(events or [])[-1:]
+        image = find(client, reference)
+        if image is None:
+            raise EnvironmentLacks(
+                f"the engine did not take {reference}: {last or 'it did not say why'}",
+                where=str(entry),
+                hint="docker system df; the log of the engine",
+            )
+        if before is not None and before.id != image.id and KEY_LABEL in before.labels:
+            _remove(client, str(before.id))
+        return str(image.id)
+
+
+def present(entry: Path, reference: str) -> bool:
+    """Whether `ensure` would have nothing to do."""
+    with _engine() as client:
+        image = find(client, reference)
+        return image is not None and image.labels.get(KEY_LABEL) == entry.name
+
+
+def find(client: docker.DockerClient, reference: str) -> Any | None:
+    """The engine's image of that name (docker.models.images.Image), None without one."""
+    try:
+        return client.images.get(reference)
+    except ImageNotFound:
+        return None
+
+
+def archive_of(entry: Path, reference: str, labels: Mapping[str, str]) -> Iterator[bytes]:
+    """A cache entry as the archive that `docker load` reads, chunk by chunk.
+
+    The same entry and labels always give the same image ID. (`docker import` would spare
+    the hashing, but cannot set a stop signal and stamps the time into the ID.)
+    """
+    layer = entry / "rootfs.tar"
+    with layer.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    given = json.loads((entry / "image.json").read_text(encoding="utf-8"))
+    config = {
+        "architecture": oci.architecture(),
+        "os": "linux",
+        "created": "1970-01-01T00:00:00Z",
+        "config": {**given, "Labels": {**given.get("Labels", {}), **labels}},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": PROJECT}],
+    }
+    encoded = json.dumps(config, sort_keys=True).encode()
+    name = f"{hashlib.sha256(encoded).hexdigest()}.json"
+    manifest = [{"Config": name, "RepoTags": [reference], "Layers": ["layer.tar"]}]
+    yield from _member(name, encoded)
+    yield from _member("manifest.json", json.dumps(manifest).encode())
+    yield _header("layer.tar", layer.stat().st_size)
+    with layer.open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            yield chunk
+    yield _padding(layer.stat().st_size)
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def save(references: Iterable[str], target: Path) -> None:
+    """Write images to one archive for `kind load image-archive`, this platform's only.
+
+    With the containerd image store an engine keeps the index of all platforms but the
+    content of one, and a node that imports the whole index fails on what is missing.
+    """
+    with _engine() as client:
+        names = list(references)
+        parameters: dict[str, Any] = {"names": names}
+        if _api(client) >= PLATFORM_API:
+            version = client.version()
+            platform = {"os": version["Os"], "architecture": version["Arch"]}
+            parameters["platform"] = json.dumps(platform)
+        url = f"{client.api.base_url}/v{client.api.api_version}/images/get"
+        partial = target.with_suffix(".partial")
+        try:
+            with (
+                client.api.get(url, params=parameters, stream=True) as response,
+                partial.open("wb") as file,
+            ):
+                if response.status_code == requests.codes.not_found:
+                    raise EnvironmentLacks(
+                        f"the engine does not have all of {', '.join(names)}",
+                        hint="./lab up provides them",
+                    )
+                response.raise_for_status()
+                for chunk in response.iter_content(_CHUNK):
+                    file.write(chunk)
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def load_into_cluster(cluster: str, references: Iterable[str], kind: Path) -> None:
+    """Load images of the engine into every node of the kind cluster named `cluster`."""
+    with tempfile.TemporaryDirectory(prefix="images-") as folder:
+        archive = Path(folder) / "images.tar"
+        save(references, archive)
+        process.run(
+            [kind, "load", "image-archive", archive, "--name", cluster],
+            timeout=600,
+            hint="./lab status",
+        )
+
+
+@contextmanager
+def _engine() -> Iterator[docker.DockerClient]:
+    """A client whose failures are sentences."""
+    client = engine.client()
+    try:
+        yield client
+    except APIError as error:
+        raise EnvironmentLacks(
+            f"the container engine refused: {error.explanation or error}",
+            where=engine.address(),
+            hint="docker system df; docker version",
+        ) from error
+    except (DockerException, requests.RequestException) as error:
+        raise EnvironmentLacks(
+            f"the container engine stopped answering: {error}",
+            where=engine.address(),
+            hint="docker version, then the same command again",
+        ) from error
+    finally:
+        client.close()
+
+
+def _remove(client: docker.DockerClient, image_id: str) -> None:
+    """Remove a replaced image; a container that still uses it keeps it."""
+    try:
+        client.images.remove(image_id)
+    except APIError as error:
+        if error.status_code not in (requests.codes.conflict, requests.codes.not_found):
+            raise
+
+
+def _api(client: docker.DockerClient) -> tuple[int, ...]:
+    return tuple(int(number) for number in str(client.api.api_version).split("."))
+
+
+def _member(name: str, content: bytes) -> Iterator[bytes]:
+    yield _header(name, len(content))
+    yield content
+    yield _padding(len(content))
+
+
+def _header(name: str, size: int) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)

@@ -1,0 +1,71 @@
+"""The Python libraries of the app image, at the versions and hashes of requirements.lock.
+
+pip runs on this machine, where its configuration and certificates hold, and fetches
+wheels for the Python of Debian bookworm; the image needs neither pip nor a network.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from harness import process
+from harness.errors import UsageError
+from harness.paths import CHECKOUT, clusters
+
+# The Python of the Debian release that the app image is made of.
+PYTHON = "3.11"
+_WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+# glibc of bookworm is 2.36; these are the tags below it under which wheels are published.
+_WHEEL_TAGS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
+
+
+def list_file() -> Path:
+    """The committed list of names."""
+    return clusters() / "online" / "app" / "libraries.txt"
+
+
+def wanted() -> str:
+    """The lock's entries for every library of the app image."""
+    lines = list_file().read_text(encoding="utf-8").splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return requirements((CHECKOUT / "requirements.lock").read_text(encoding="utf-8"), names)
+
+
+def requirements(lock: str, names: list[str]) -> str:
+    """The entries of `names` in the text of a pip lock file, with their hashes.
+
+    Raises UsageError when one of them is not in it.
+    """
+    entries = {
+        match["name"].lower(): match[0]
+        for match in re.finditer(r"^(?P<name>[A-Za-z0-9._-]+)==(?:.*\\\n)*.*\n", lock, re.MULTILINE)
+    }
+    missing = [name for name in names if name not in entries]
+    if missing:
+        raise UsageError(
+            f"requirements.lock has no {', '.join(missing)}",
+            where=str(list_file()),
+            hint="git checkout requirements.lock",
+        )
+    return "".join(entries[name] for name in names)
+
+
+def fetch(site: Path, architecture: str) -> None:
+    """Unpack the libraries' wheels for a Linux of `architecture` (Go's name) into `site`."""
+    lock = site.with_name("requirements.txt")
+    lock.write_text(wanted(), encoding="utf-8")
+    machine = _WHEEL_MACHINES.get(architecture, architecture)
+    shutil.rmtree(site, ignore_errors=True)
+    process.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+         "--target", site, "--no-deps", "--no-compile", "--only-binary=:all:",
+         "--require-hashes", f"--python-version={PYTHON}", "--implementation=cp",
+         *(f"--platform={tag}_{machine}" for tag in _WHEEL_TAGS), "-r", lock],
+        timeout=600,
+        hint="check that pip can install packages here",
+    )  # fmt: skip
+    # Scripts with this machine's interpreter in their first line.
+    shutil.rmtree(site / "bin", ignore_errors=True)

@@ -1,0 +1,132 @@
+"""`lab test`: everything that must hold, in stages, with one table at the end.
+
+The quick stages (lint, types, unit tests) need no engine. The live stages run every lab
+and every notebook in environments of their own names, never in a learner's, on both
+Vault flavours. JUnit files and, after a failure, a redacted picture of the environment
+are left in reports/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import diagnostics, process
+from harness.environment import Environment, Options
+from harness.errors import LabError
+from harness.paths import CHECKOUT
+from harness.progress import reporting
+
+REPORTS = CHECKOUT / "reports"
+FLAVOURS = {"vault": "test", "openbao": "test-bao"}
+STAGE_SECONDS = 3600.0
+
+_messages = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a stage ended."""
+
+    stage: str
+    passed: bool
+    seconds: float
+    note: str = ""
+
+
+def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
+    """Run the stages; return 0 when all passed, 1 otherwise."""
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir()
+    results = [
+        _stage("lint", _python("-m", "ruff", "check", ".")),
+        _stage("format", _python("-m", "ruff", "format", "--check", ".")),
+        _stage("types", _python("-m", "mypy")),
+        _stage("unit tests", _pytest("unit", "tests", "-m", "not live", "-n", "auto", *arguments)),
+    ]
+    if not quick:
+        for flavour, name in FLAVOURS.items():
+            results += _live(flavour, name, supply, arguments)
+    _print(results)
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _live(flavour: str, name: str, supply: str, arguments: Sequence[str]) -> list[Result]:
+    """Labs by pytest and notebooks by nbval, in one environment that is removed afterwards."""
+    environment = Environment(name)
+    started = time.monotonic()
+    results: list[Result] = []
+    try:
+        with reporting() as progress:
+            environment.up(Options(supply=supply, flavour=flavour), progress)
+        results.append(Result(f"up ({flavour})", True, time.monotonic() - started))
+        common = ("--lab-env", name, "--lab-vault", flavour, "--lab-supply", supply, "--lab-keep")
+        live = _pytest(f"live-{flavour}", "tests/live", "labs", "-m", "live", *common, *arguments)
+        results.append(_stage(f"labs ({flavour})", live))
+        if flavour == "vault":
+            notebooks = [str(file) for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))]
+            results.append(
+                _stage(
+                    "notebooks",
+                    _pytest(
+                        "notebooks",
+                        "--nbval-lax",
+                        "--nbval-current-env",
+                        "--nbval-cell-timeout=120",
+                        *common,
+                        *notebooks,
+                    ),
+                )
+            )
+    except LabError as error:
+        _messages.print(str(error), style="red", markup=False)
+        results.append(Result(f"up ({flavour})", False, time.monotonic() - started, error.what))
+    if not all(result.passed for result in results):
+        diagnostics.collect(environment, REPORTS / "diagnostics" / name)
+    try:
+        environment.down()
+    except LabError as error:
+        results.append(Result(f"down ({flavour})", False, 0, error.what))
+    return results
+
+
+def _stage(name: str, command: list[str]) -> Result:
+    _messages.print(f"── {name}", style="bold", markup=False)
+    started = time.monotonic()
+    note = ""
+    try:
+        process.run(command, cwd=CHECKOUT, timeout=STAGE_SECONDS, on_line=_pass_on)
+        passed = True
+    except process.CommandFailed as error:
+        passed, note = False, f"status {error.status}"
+    return Result(name, passed, time.monotonic() - started, note)
+
+
+def _python(*words: str) -> list[str]:
+    return [sys.executable, *words]
+
+
+def _pytest(report: str, *words: str) -> list[str]:
+    junit = REPORTS / f"{report}.xml"
+    return _python("-m", "pytest", "-q", f"--junitxml={junit}", *words)
+
+
+_pass_on: Callable[[str], None] = print
+
+
+def _print(results: list[Result]) -> None:
+    table = Table("stage", "result", "time", title="lab test", title_justify="left")
+    for result in results:
+        outcome = "[green]passed[/]" if result.passed else f"[red]failed[/] {result.note}"
+        table.add_row(result.stage, outcome, f"{result.seconds:.0f}s")
+    _messages.print(table)
+    if not all(result.passed for result in results):
+        where = Path(REPORTS.name)
+        _messages.print(f"reports and diagnostics are in {where}/", style="red")

@@ -1,0 +1,151 @@
+"""The tour: a lab told in a terminal, each step explained, shown, run, checked, timed.
+
+What is shown before it runs is what a person would type (curl, kubectl, vault), as the
+lab's context reports it. The tour goes on where the last one stopped; a step that was
+interrupted half-way is undone first. In presenter mode it waits for a key before each
+step and prints large, quiet blocks that can be read from the back of a room.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
+
+from harness.access import Access
+from harness.context import LabContext
+from harness.errors import LabError
+from harness.redact import redact
+from harness.runner import Runner
+from harness.steps import Lab, Step
+
+# A here-document of a long manifest would push the explanation off the screen.
+SHOWN_LINES = 14
+WIDEST = 100
+
+
+@dataclass
+class Timing:
+    """Seconds a step took, for the table at the end."""
+
+    step: Step
+    seconds: float
+
+
+@dataclass
+class Tour:
+    """Tells labs on `console`. `pause` is called before each step when presenting."""
+
+    console: Console
+    access: Access | None = None
+    pause: Callable[[Step], str] | None = None
+    timings: list[Timing] = field(default_factory=list)
+
+    def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
+        """Tell the steps `first` to `last` of one lab. Raises what a step raises."""
+        assert self.access is not None
+        context = LabContext(self.access, lab, self._show_call)
+        runner = Runner(context)
+        steps = lab.steps[first - 1 : last]
+        self._opening(lab)
+        if fresh or all(runner.progress.state(step) for step in steps):
+            if any(runner.progress.state(step) for step in lab.steps):
+                self.console.print(Text(f"Lab {lab.number} starts over.", style="dim"))
+            with context.quiet():
+                runner.undo(steps[0])
+        for step in steps:
+            if runner.progress.state(step) and not fresh:
+                self.console.print(Text(f"✓ {step.id} {step.title} (done before)", style="dim"))
+                continue
+            self._tell(runner, context, step)
+        if steps[-1] is lab.steps[-1]:
+            self._closing(lab)
+
+    # -- one step -----------------------------------------------------------------------
+
+    def _tell(self, runner: Runner, context: LabContext, step: Step) -> None:
+        self._heading(step)
+        if self.pause:
+            answer = self.pause(step)
+            if answer == "skip":
+                return
+        started = time.monotonic()
+        try:
+            # What an interrupted attempt left would make the real calls fail.
+            if runner.begun(step):
+                with context.quiet():
+                    runner.undo(step)
+            runner.solve(step, self._show_fact)
+        except LabError as error:
+            error.where = error.where or f"step {step.id}, {step.title}"
+            raise
+        seconds = time.monotonic() - started
+        self.timings.append(Timing(step, seconds))
+        self.console.print(Text(f"  {seconds:.1f}s", style="dim"))
+
+    # -- what is printed ----------------------------------------------------------------
+
+    def _opening(self, lab: Lab) -> None:
+        title = f"Lab {lab.number}: {lab.title}"
+        body = f"{lab.goal}\n\n{len(lab.steps)} steps, about {lab.minutes} minutes by hand."
+        self.console.print()
+        self.console.print(Panel(Markdown(body), title=title, width=self._width()))
+
+    def _heading(self, step: Step) -> None:
+        self.console.print()
+        title = f"Step {step.id}  {step.title}"
+        self.console.print(Rule(Text(title, style="bold"), align="left", characters="─"))
+        if step.why:
+            self.console.print(Padding(Markdown(step.why), (0, 2, 1, 2)), width=self._width())
+
+    def _show_call(self, line: str) -> None:
+        lines = redact(line).splitlines() or [""]
+        if len(lines) > SHOWN_LINES:
+            hidden = len(lines) - SHOWN_LINES
+            lines = [*lines[: SHOWN_LINES - 1], f"… {hidden} more lines …", lines[-1]]
+        lines[0] = f"$ {lines[0]}"
+        if self.console.is_terminal:
+            code = Syntax(
+                "\n".join(lines),
+                "bash",
+                background_color="default",
+                word_wrap=True,
+                theme="ansi_dark",
+            )
+            self.console.print(Padding(code, (0, 2)))
+        else:
+            for text in lines:
+                self.console.print(Text(f"  {text}"), soft_wrap=True)
+
+    def _show_fact(self, fact: str) -> None:
+        self.console.print(Text("  ✓ ", style="green") + Text(redact(fact)))
+
+    def _closing(self, lab: Lab) -> None:
+        if lab.remember:
+            self.console.print()
+            body = "\n".join(f"- {line}" for line in lab.remember)
+            self.console.print(Panel(Markdown(body), title="To remember", width=self._width()))
+
+    def summary(self) -> None:
+        """Print what was done, how long it took and what one could do next."""
+        total = sum(timing.seconds for timing in self.timings)
+        self.console.print()
+        self.console.print(
+            Text(
+                f"{len(self.timings)} steps in {total:.0f}s, every one checked. ",
+                style="bold green",
+            )
+            + Text("Next: ./lab learn (the same as notebooks), ./lab shell, ./lab status")
+        )
+
+    def _width(self) -> int:
+        return min(WIDEST, self.console.width or shutil.get_terminal_size().columns)

@@ -1,0 +1,22 @@
+"""The Lab object of lab 01; the steps register themselves with it, topic by topic."""
+
+from __future__ import annotations
+
+from harness import Lab
+
+http_api = Lab(
+    "01",
+    "The HTTP API",
+    minutes=60,
+    needs=("postgres",),
+    goal="A pod proves who it is with its own service-account token and gets from Vault what "
+    "it may have, and nothing else: with curl, over plain HTTP, so that nothing is hidden.",
+    remember=(
+        "Kubernetes vouches for the pod, Vault decides what it may have: nobody handed out "
+        "a password to get a password.",
+        "A policy names paths. What it does not name is refused, and a refusal has a reason: "
+        "read the text, not only the status.",
+        "Every credential has an owner, a time to live and a way to end it early.",
+        "Doing all this in the application couples it to Vault; labs 02 to 04 take that away.",
+    ),
+)

@@ -1,0 +1,108 @@
+"""Step 3: policies, and what the two refusals 403 and 404 tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import expect
+from harness.context import LabContext
+from harness.diagnosis import LoginPath
+from labs.lab01_http_api.lab import http_api
+
+
+@http_api.step(
+    "Allow exactly one path",
+    hints=[
+        'A policy is a text: `path "..." { capabilities = ["read"] }`. Which path does an '
+        "HTTP read of the secret use? Policies are PUT to `/v1/sys/policies/acl/NAME`.",
+        "`lab01-app` reads `lab01-kv/data/app`. `lab01-team` reads `lab01-kv/data/team/*` and "
+        "lists `lab01-kv/metadata/team/*`. `lab01-trap` is the mistake: it reads `lab01-kv/app`.",
+    ],
+)
+def allow_one_path(lab: LabContext) -> None:
+    """
+    A **policy** says what a token may do at which path; what no policy names is refused.
+    The path in a policy is the path of the request. With KV version 2 it holds `data/`:
+    leaving that out is the most common mistake with Vault, and it gives a plain 403.
+
+    Three policies: one for exactly one secret, one for a team's folder (to *list* names
+    is a capability of its own, at another path: `metadata/`), and one with the mistake.
+    The check then asks with a token of each. See how the status differs: **403** says
+    "your policies do not name this path", whether or not there is something; only who may
+    read a path learns by **404** that nothing is there.
+    """
+    policies = {
+        "app": f'path "{lab.path("kv", "data", "app")}" {{ capabilities = ["read"] }}',
+        "team": (
+            f'path "{lab.path("kv", "data", "team/*")}" {{ capabilities = ["read"] }}\n'
+            f'path "{lab.path("kv", "metadata", "team/*")}" {{ capabilities = ["list"] }}'
+        ),
+        "trap": f'path "{lab.path("kv", "app")}" {{ capabilities = ["read"] }}',
+    }
+    for name, text in policies.items():
+        lab.http.put(f"/v1/sys/policies/acl/{lab.path(name)}", json={"policy": text})
+
+
+@allow_one_path.check
+def _(lab: LabContext) -> None:
+    known = lab.http.list("/v1/sys/policies/acl").json()["data"]["keys"]
+    for name in ("app", "team", "trap"):
+        expect(
+            lab.path(name) in known,
+            f"there is a policy {lab.path(name)}",
+            found=[policy for policy in known if policy.startswith(lab.path(""))],
+        )
+    app, team, trap = (_ask_as(lab, name) for name in ("app", "team", "trap"))
+    read = lab.path("kv", "data", "app")
+    expect(
+        app("capabilities", read) == ["read"],
+        f"{lab.path('app')} allows to read {read}, and only to read",
+        found=app("capabilities", read),
+        hint="the path in the policy is that of the request: with data/ after the mount",
+    )
+    for beside in (lab.path("kv", "data", "other"), lab.path("kv", "metadata", "app")):
+        expect(
+            app("capabilities", beside) == ["deny"],
+            f"it does not allow {beside}",
+            found=app("capabilities", beside),
+            hint="a * at the end of a path allows more than one secret",
+        )
+    expect(app("get", read) == 200, "reading that secret with it: 200", found=app("get", read))
+    missing = lab.path("kv", "data", "missing")
+    expect(app("get", missing) == 403, "a path it does not name: 403, although nothing is there")
+    missing = lab.path("kv", "data", "team/missing")
+    expect(team("get", missing) == 404, "a path that may be read but is empty: 404")
+    folder = lab.path("kv", "metadata", "team/")
+    expect(team("list", folder) in (200, 404), "the team may list its folder")
+    expect(app("list", folder) == 403, "who may read a secret may not therefore list: 403")
+    expect(
+        trap("get", read) == 403,
+        f"{lab.path('trap')}, without data/, gives 403 for the same secret",
+        found=trap("get", read),
+        hint=f"the mistake names {lab.path('kv', 'app')}",
+    )
+
+
+@allow_one_path.diagnosis
+def _(lab: LabContext) -> LoginPath:
+    return LoginPath(policies=(lab.path("app"),), secret=lab.path("kv", "data", "app"))
+
+
+def _ask_as(lab: LabContext, policy: str) -> Any:
+    """A function that asks Vault with a token that has nothing but this policy.
+
+    The token lives a minute and is never shown.
+    """
+    made = lab.http.post(
+        "/v1/auth/token/create-orphan",
+        json={"policies": [lab.path(policy)], "no_default_policy": True, "ttl": "1m"},
+    ).json()["auth"]["client_token"]
+
+    def ask(what: str, path: str) -> Any:
+        if what == "capabilities":
+            asked = {"token": made, "paths": [path]}
+            return lab.http.post("/v1/sys/capabilities", json=asked).json()["data"][path]
+        request = {"get": lab.http.get, "list": lab.http.list}[what]
+        return request(f"/v1/{path}", token=made, allow={403, 404}).status_code
+
+    return ask

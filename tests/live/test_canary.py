@@ -1,0 +1,146 @@
+"""The canary: secret values of this run are found nowhere that a person or a file may show.
+
+It provokes each way in which a value could get out (a printed answer, a refusal, an
+assertion, a pod's log, a notebook's output, the diagnostics of a failure), then looks at
+everything that was shown or written. It runs last, when the other tests have left theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from harness import diagnostics
+from harness.access import Access
+from harness.canary import KEEPERS, open_to_others, search
+from harness.context import LabContext
+from harness.environment import Environment
+from harness.errors import CheckFailed, LabError
+from harness.process import CommandFailed
+from harness.redact import MASK, Secret
+from harness.registry import all_labs
+from harness.render import NOTEBOOKS, file_name
+from harness.runner import Runner
+from harness.steps import expect
+
+pytestmark = [pytest.mark.live, pytest.mark.last]
+
+new_code: Any = nbformat.v4.new_code_cell
+read: Any = nbformat.read
+write: Any = nbformat.write
+
+CELL_SECONDS = 180
+
+
+@pytest.fixture
+def context(lab_context: Callable[[str], LabContext]) -> LabContext:
+    """The first lab's context, with nothing of the lab there."""
+    context = lab_context(all_labs()[0].number)
+    Runner(context).reset()
+    context.prepare()
+    return context
+
+
+@pytest.fixture
+def canary(context: LabContext) -> Secret:
+    """A value that this environment alone has, stored in its Vault."""
+    value = context.secret("canary")
+    mount = context.path("canary")
+    context.http.post(f"/v1/sys/mounts/{mount}", json={"type": "kv"})
+    context.http.post(f"/v1/{mount}/bird", json={"song": value})
+    return value
+
+
+def test_nothing_that_is_told_holds_the_value(context: LabContext, canary: Secret) -> None:
+    told: list[str] = []
+    context.on_call = told.append
+    answer = context.http.get(f"/v1/{context.path('canary')}/bird")
+    assert answer.json()["song" if "song" in answer.json() else "data"]
+    told += [repr(answer), repr(canary), repr(context), repr(context.access), f"{context.http!r}"]
+    context.vault.token  # noqa: B018 # make the client, so that its repr can be looked at
+    told.append(repr(context.vault))
+    for provoke in (
+        lambda: context.http.post(f"/v1/{context.path('canary')}/{canary}", json=[str(canary)]),
+        lambda: expect(False, "there is no bird", found={"song": str(canary)}),
+        lambda: context.run(f"kubectl get nothing {canary}"),
+        lambda: context.kube.get("Nothing", str(canary)),
+    ):
+        with pytest.raises((LabError, CheckFailed, CommandFailed)) as caught:
+            provoke()
+        told.append(str(caught.value))
+    shown = "\n".join(told)
+    assert MASK in shown, "the value was there to be masked"
+    for secret in (canary, context.access.vault_token):
+        assert secret not in shown
+
+
+def test_a_pod_that_shouts_the_value_is_quoted_without_it(
+    context: LabContext, canary: Secret, tmp_path: Path
+) -> None:
+    context.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "shouts"},
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [
+                    {
+                        "name": "app",
+                        "image": context.image(),
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["sh", "-c", f"echo the bird sings {canary}; exit 1"],
+                    }
+                ],
+            },
+        }
+    )
+    context.kube.wait_for_pod("shouts", "Failed")
+    assert canary in context.kube.logs("shouts"), "the pod must have shouted"
+    explained = context.kube.explain_pod("shouts")
+    assert f"the bird sings {MASK}" in explained
+    diagnostics.collect(Environment(context.access.name), tmp_path)
+    assert (tmp_path / "pods.txt").exists()
+    assert search(tmp_path) == []
+
+
+def test_a_notebook_that_prints_secrets_shows_none(
+    context: LabContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_ENV", context.access.name)
+    lab = context.lab
+    notebook = read(NOTEBOOKS / file_name(lab), as_version=4)
+    notebook["cells"] += [
+        new_code("print('printed', lab.secret('canary'), lab.access.vault_token)"),
+        new_code("{'result': str(lab.secret('canary'))}"),
+        new_code("raise ValueError(str(lab.secret('canary')))"),
+    ]
+    NotebookClient(
+        notebook, timeout=CELL_SECONDS, kernel_name="python3", allow_errors=True
+    ).execute(cwd=str(tmp_path))
+    # A captured copy is searched by a process that knows the same values.
+    for name in ("canary", "app"):
+        context.secret(name)
+    write(notebook, tmp_path / "executed.ipynb")
+    *cells, printed, result, error = [cell for cell in notebook["cells"] if "outputs" in cell]
+    failed = [out for cell in cells for out in cell["outputs"] if out["output_type"] == "error"]
+    assert failed == []
+    for cell in (printed, result, error):
+        assert MASK in str(cell["outputs"])
+    assert search(tmp_path) == []
+
+
+def test_nothing_that_was_written_holds_a_secret(
+    environment: Access, context: LabContext, leaks: list[str]
+) -> None:
+    for name in ("canary", "app"):
+        context.secret(name)
+    assert search(environment.state, KEEPERS) == []
+    assert open_to_others(environment.state) == []
+    assert environment.state.stat().st_mode & 0o077 == 0
+    assert leaks == [], "tests printed or logged a secret"

@@ -1,0 +1,157 @@
+"""JupyterLab for real: it starts, it is closed to strangers, it ends, a browser can use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from harness import learn
+from harness.access import Access
+from harness.context import LabContext
+from harness.errors import EnvironmentLacks
+from harness.paths import CHECKOUT
+from harness.registry import all_labs
+from harness.render import EXERCISES, file_name, write_all
+from harness.runner import Progress, Runner
+from harness.steps import Lab
+from harness.wait import wait_for
+from tests import toylab
+from tests.live import chromium
+
+NOTEBOOK_SECONDS = 600.0
+
+# The notebook's own words: steps that are done, or the mark of an error.
+OUTPUTS = (
+    "[...document.querySelectorAll('.jp-OutputArea-output')].map(e => e.textContent).join('\\n')"
+)
+IDLE = """!!document.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')"""
+
+SERVE = """
+import sys
+from pathlib import Path
+from harness import learn
+from tests import toylab
+
+learn.all_labs = lambda: (toylab.toy,)
+state, committed = Path(sys.argv[1]), Path(sys.argv[2])
+learn.copy_notebooks.__defaults__ = (committed,)
+learn.serve(toylab.access(state), toylab.toy, exercise=True, port=18888)
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_it_opens_the_right_notebook_and_ends_without_a_trace(
+    tmp_path: Path, state: Path, ending: signal.Signals
+) -> None:
+    write_all(tmp_path / "committed", (toylab.toy,))
+    serving = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(state), str(tmp_path / "committed")],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert serving.stdout is not None
+        url = serving.stdout.readline().strip()
+        base, _, rest = url.partition("lab/tree/")
+        name = f"{EXERCISES}/{file_name(toylab.toy)}"
+        assert base.startswith("http://127.0.0.1:")
+        assert rest.startswith(f"{name}?token=")
+        token = rest.partition("token=")[2]
+        _look_around(base, name, token)
+        record = next((state / "jupyter" / "runtime").glob("jpserver-*.json"))
+        server = json.loads(record.read_text())["pid"]
+        assert token not in Path(f"/proc/{server}/cmdline").read_text()
+    finally:
+        serving.send_signal(ending)
+        serving.wait(60)
+    assert serving.returncode == 0
+    wait_for("the server to be gone", lambda: not Path(f"/proc/{server}").exists(), timeout=10)
+
+
+def _look_around(base: str, name: str, token: str) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        assert session.get(f"{base}api/contents", timeout=30).status_code == 403
+        session.headers["Authorization"] = f"token {token}"
+        assert session.get(f"{base}api/contents/{name}", timeout=30).json()["type"] == "notebook"
+        page = session.get(f"{base}lab", timeout=30).text
+        assert '"news": {"disabled": true}' in page
+        assert "apputils-extension:announcements" in page.partition("disabledExtensions")[2]
+
+
+def test_a_server_that_does_not_start_says_why(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        learn, "settings", lambda root, token, port: {"Application": {"log_level": "nonsense"}}
+    )
+    with pytest.raises(EnvironmentLacks, match="log_level"):
+        learn.start(toylab.access(state), toylab.toy)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[chromium.Page]:
+    """A browser's tab."""
+    program = chromium.program()
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with chromium.browse(program, tmp_path / "profile") as opened:
+        yield opened
+
+
+@pytest.fixture
+def first_lab(lab_context: Callable[[str], LabContext]) -> Lab:
+    """The first lab, with nothing of it done."""
+    lab = all_labs()[0]
+    Runner(lab_context(lab.number)).reset()
+    return lab
+
+
+def test_a_browser_runs_all_cells_and_the_last_check_passes(
+    environment: Access, first_lab: Lab, page: chromium.Page, tmp_path: Path
+) -> None:
+    reports = CHECKOUT / "reports"
+    picture = (reports if reports.is_dir() else tmp_path) / "jupyterlab.png"
+    # The learner's copy of an earlier run has outputs: this run starts from a fresh one.
+    (learn.notebooks_of(environment.state) / file_name(first_lab)).unlink(missing_ok=True)
+    progress = Progress(environment.state / "labs" / first_lab.number / "progress.json")
+    server = learn.start(environment, first_lab)
+    try:
+        page.open(server.url)
+        # Focus first: menus act on the notebook that has it.
+        page.click(".jp-Notebook .jp-MarkdownOutput", timeout=120)
+        wait_for("the kernel to be idle", lambda: page.evaluate(IDLE), timeout=120)
+        page.click(".lm-MenuBar-itemLabel", "Run")
+        page.click(".lm-Menu-itemLabel", "Run All Cells")
+
+        def ended() -> str:
+            shown = str(page.evaluate(OUTPUTS))
+            return shown if "✗" in shown or progress.state(first_lab.steps[-1]) else ""
+
+        shown = wait_for("the last check", ended, timeout=NOTEBOOK_SECONDS)
+        assert "✗" not in shown
+        assert shown.count("✓") >= len(first_lab.steps)
+        # JupyterLab draws only the cells that are in view: go to where it ended.
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="End", code="End")
+    finally:
+        page.picture(picture)
+        server.stop()
+    abroad = {url for url in page.requested if not url.startswith((server.base, "data:", "blob:"))}
+    assert abroad == set(), "the page asked servers elsewhere"
