@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from harness.access import Access
     from harness.context import LabContext
     from harness.environment import Environment
-    from harness.steps import Lab
+    from harness.runner import Runner
+    from harness.steps import Lab, Step
 
 app = typer.Typer(
     add_completion=False,
@@ -70,20 +72,36 @@ def run(
     first: Annotated[int, typer.Option("--from", help="First step.")] = 1,
     last: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not go on.")] = False,
+    present: Annotated[
+        bool, typer.Option("--present", help="For a stage: wait for a key before each step.")
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --present: type so many characters a second (0: at once)."),
+    ] = None,
 ) -> None:
     """Bring everything up and tell the labs, step by step: explained, run, checked."""
     from harness import registry
+    from harness.keys import need_terminal
+    from harness.present import Ended, Presentation
     from harness.tour import Tour
 
     labs = [registry.find_lab(lab)] if lab else list(registry.all_labs())
     if lab:
         labs[0].find(first)
         labs[0].find(last or first)
-    tour = Tour(Console(highlight=False))
-    for one in labs:
-        # What only a later lab needs is not built before the first one starts.
-        tour.access = _up(env, supply, vault, needs=one.needs)
-        tour.run(one, first, last, fresh)
+    console = Console(highlight=False)
+    tour = Tour(console)
+    if present:
+        need_terminal(sys.stdin, sys.stdout)
+        tour = Presentation(console, speed=speed or 0)
+    elif speed is not None:
+        raise UsageError("--speed is how fast --present types", hint="add --present")
+    with suppress(Ended):
+        for one in labs:
+            # What only a later lab needs is not built before the first one starts.
+            tour.access = _up(env, supply, vault, needs=one.needs)
+            tour.run(one, first, last, fresh)
     tour.summary()
 
 
@@ -136,17 +154,58 @@ def solve(
 ) -> None:
     """Do a step and all before it that are not done yet, or a whole lab."""
     from harness import registry
-    from harness.runner import Runner
+    from harness.runner import DONE, Runner
 
     lab, steps = registry.find_steps(what)
     runner = Runner(_context(env, lab))
     for step in lab.steps[: steps[-1].number]:
-        if runner.progress.state(step) and step is not steps[-1]:
+        if runner.progress.state(step) in DONE and step is not steps[-1]:
             continue
         messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
         if runner.begun(step):
             runner.undo(step)
         runner.solve(step, _show_fact)
+
+
+@app.command()
+def skip(what: Annotated[str, typer.Argument(help="A step (01.3).")], env: EnvName = "lab") -> None:
+    """Go on without a step; `lab solve` can still do it later."""
+    runner, step = _one_step(what, env)
+    if not runner.skip(step):
+        messages.print(f"Step {step.id} is done already", markup=False)
+        return
+    following = runner.next_step()
+    then = f"; next: {following.id} {following.title}" if following else ""
+    messages.print(f"Step {step.id} is skipped{then}", markup=False)
+
+
+@app.command()
+def hint(what: Annotated[str, typer.Argument(help="A step (01.3).")], env: EnvName = "lab") -> None:
+    """Say what is not yet true of a step and why, then one hint more than last time."""
+    from harness.hints import next_hint
+
+    runner, step = _one_step(what, env)
+    for line in next_hint(runner, step, f"./lab solve {step.id}"):
+        sys.stdout.write(f"{line}\n")
+
+
+@app.command()
+def watch(
+    what: Annotated[
+        str, typer.Argument(help="A lab (01) or a step (01.3); the first lab not done without it.")
+    ] = "",
+    env: EnvName = "lab",
+) -> None:
+    """Check the current step as things change, and move on when it passes."""
+    from harness import registry
+    from harness.report import first_open
+    from harness.runner import Runner
+    from harness.watch import Watch
+
+    what = what or first_open(_environment(env))
+    lab, steps = registry.find_steps(what)
+    passed = Watch(Runner(_context(env, lab)), Console(highlight=False)).run(steps)
+    messages.print(f"{what}: nothing left to watch, {len(passed)} steps passed", style="green")
 
 
 @app.command()
@@ -310,6 +369,16 @@ def _context(name: str, lab: Lab) -> LabContext:
     if not set(lab.needs) <= set(environment.record["needs"]):
         access = _up(name, environment.record["supply"], None, needs=lab.needs)
     return LabContext(access, lab)
+
+
+def _one_step(what: str, env: str) -> tuple[Runner, Step]:
+    from harness import registry
+    from harness.runner import Runner
+
+    lab, steps = registry.find_steps(what)
+    if len(steps) > 1:
+        raise UsageError(f"{what} is a whole lab", hint=f"name one of its steps: {lab.number}.1")
+    return Runner(_context(env, lab)), steps[0]
 
 
 def _show_fact(fact: str) -> None:

@@ -23,7 +23,6 @@ import hvac
 from harness import process
 from harness.access import Access
 from harness.audit import AuditLog
-from harness.integrations.postgres import Postgres
 from harness.kube import ENVIRONMENT_LABEL, LAB_LABEL, MANAGED_BY, STEP_LABEL, Kube
 from harness.notes import Notes, read_json
 from harness.paths import PROJECT
@@ -32,6 +31,7 @@ from harness.vaulthttp import VaultHTTP
 from harness.wait import pause, wait_for
 
 if TYPE_CHECKING:
+    from harness.integrations.postgres import Postgres
     from harness.steps import Lab, Step
 
 OnCall = Callable[[str], None]
@@ -133,6 +133,8 @@ class LabContext:
     @cached_property
     def postgres(self) -> Postgres:
         """The database server of the environment. Raises NotUp when no lab needed it."""
+        from harness.integrations.postgres import Postgres
+
         return Postgres.of(self.access.state)
 
     def show(self, picture: Path) -> None:

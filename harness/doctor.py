@@ -19,7 +19,7 @@ from rich.table import Table
 
 from harness.errors import LabError
 from harness.paths import cache_root, state_root
-from harness.supply import choose, engine
+from harness.supply import choose, engine, limits
 from harness.supply.base import all_parts
 
 GIB = 1024**3
@@ -126,15 +126,15 @@ def _memory() -> Iterator[Finding]:
 
 
 def _inotify() -> Iterator[Finding]:
-    instances = engine.inotify_instances()
+    instances = limits.inotify_instances()
     if instances is None:
         return
-    low = instances < engine.INOTIFY_INSTANCES
+    low = instances < limits.INOTIFY_INSTANCES
     yield Finding(
         "note" if low else "good",
         "inotify",
         f"{instances} instances for each user",
-        f"two clusters need more: sysctl fs.inotify.max_user_instances={engine.INOTIFY_INSTANCES}"
+        f"two clusters need more: sysctl fs.inotify.max_user_instances={limits.INOTIFY_INSTANCES}"
         if low
         else "",
     )

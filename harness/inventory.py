@@ -68,6 +68,7 @@ class Surroundings:
         Raises EnvironmentLacks or VaultUnreachable when Vault or the cluster cannot answer.
         """
         self.vault.require_ready()
+        self.safe.open()
         with ThreadPoolExecutor(THREADS) as pool, ThreadPoolExecutor(THREADS) as other:
             cluster = other.submit(self.cluster.collect, pool)
             items = self.vault.collect(other) + cluster.result()

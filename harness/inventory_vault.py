@@ -14,16 +14,16 @@ from concurrent.futures import Executor
 from typing import Any
 from urllib.parse import quote
 
+from harness import inventory_kv
 from harness.errors import EnvironmentLacks
+from harness.inventory_kv import is_kv2
 from harness.inventory_model import Item
 from harness.vault_kinds import SYSTEM, Kind, kinds_of
 from harness.vaulthttp import VaultHTTP
 from harness.vaultsafe import Safe
-from harness.wait import wait_for
 
 # What makes a mount what it is; accessors and identifiers change when it is made anew.
 _MOUNT_FIELDS = ("type", "description", "config", "options", "local", "seal_wrap")
-_UPGRADE_SECONDS = 10
 
 
 class VaultState:
@@ -117,10 +117,8 @@ class VaultState:
     def _inside(self, mount: Item) -> Iterator[Item]:
         engine = (mount.copy or {}).get("type", "")
         at = base(mount)
-        if is_kv2(mount):
-            self.wait_for_kv2(at)
-        else:
-            yield from self._kv1(mount) if engine == "kv" else ()
+        if engine == "kv":
+            yield from inventory_kv.secrets(self, mount)
         where = f"auth/{engine}" if at.startswith("auth/") else engine
         for row, kind in kinds_of(at, engine).items():
             if engine == "kv" and not is_kv2(mount):
@@ -129,97 +127,22 @@ class VaultState:
             for name in names:
                 path = at + kind.at.format(name)
                 yield from self._one(f"{where}:{row}", kind, path, path, mount.path)
-        if is_kv2(mount):
-            yield from self._kv2(mount)
         if where == "auth/approle":
             yield from self._secret_ids(mount)
         if not at.startswith("auth/"):
             yield from self._leases(mount)
 
-    def wait_for_kv2(self, at: str) -> None:
-        """A KV store answers 400 for a moment after it was made version 2."""
-        wait_for(
-            f"the KV store {at} to finish its upgrade to version 2",
-            lambda: self.read(f"{at}config", also=(400,)) is not None,
-            timeout=_UPGRADE_SECONDS,
-        )
-
-    def _kv1(self, mount: Item) -> Iterator[Item]:
-        at = base(mount)
-        for name in self._walk(at):
-            content = self.read(at + name)
-            if content is not None:
-                yield Item(
-                    at + name,
-                    "secret",
-                    at + name,
-                    self.safe.keep(content),
-                    kind="kv1",
-                    kept=True,
-                    parent=mount.path,
-                )
-
-    def _kv2(self, mount: Item) -> Iterator[Item]:
-        at = base(mount)
-        expires = (self.read(f"{at}config") or {}).get("delete_version_after") not in (None, "0s")
-        for name in self._walk(f"{at}metadata/"):
-            content = self.kv2_secret(at, name, expires)
-            if content is not None:
-                yield Item(
-                    f"{at}metadata/{name}",
-                    "secret",
-                    at + name,
-                    self.safe.sum(content),
-                    kind="kv2",
-                    copy=content,
-                    parent=mount.path,
-                )
-
-    def kv2_secret(self, at: str, name: str, expires: bool = False) -> dict[str, Any] | None:
-        """Settings, custom metadata and versions of a secret, each version's data as an HMAC.
-
-        A version is alive, deleted (it can be undeleted), destroyed, or expiring: Vault
-        deletes it when its time comes, which is not a change. `expires`: the store sets
-        such a time for every secret.
-        """
-        answer = self.read(f"{at}metadata/{name}")
-        if answer is None:
-            return None
-        expires = expires or answer.get("delete_version_after") not in (None, "0s")
-        versions = {}
-        for number, entry in sorted((answer.get("versions") or {}).items(), key=_number):
-            state = version_state(entry, expires)
-            held = ""
-            if state == "alive":
-                # Versions never change, but a deleted one cannot be read any more.
-                data = self.read(f"{at}data/{name}", version=number)
-                held = self.safe.keep(data.get("data")) if data else ""
-            versions[number] = {"state": state, "sum": held}
-        return {
-            "current": answer.get("current_version"),
-            "settings": {
-                key: answer.get(key)
-                for key in (
-                    "cas_required",
-                    "custom_metadata",
-                    "delete_version_after",
-                    "max_versions",
-                )
-            },
-            "versions": versions,
-        }
-
-    def _walk(self, path: str) -> Iterator[str]:
+    def walk(self, path: str) -> Iterator[str]:
         """Every key below `path`, folders opened."""
         for name in self.names(path):
             if name.endswith("/"):
-                yield from (name + below for below in self._walk(path + name))
+                yield from (name + below for below in self.walk(path + name))
             else:
                 yield name
 
     def _leases(self, mount: Item) -> Iterator[Item]:
         at = base(mount)
-        for name in self._walk(f"sys/leases/lookup/{at}"):
+        for name in self.walk(f"sys/leases/lookup/{at}"):
             yield Item(
                 f"sys/leases/lookup/{at}{name}",
                 "lease",
@@ -287,13 +210,6 @@ def base(mount: Item) -> str:
     return ("auth/" if mount.noun == "auth method" else "") + mount.name
 
 
-def is_kv2(mount: Item) -> bool:
-    """Whether a mount is a KV store of version 2."""
-    content = mount.copy or {}
-    version = (content.get("options") or {}).get("version")
-    return content.get("type") == "kv" and version == "2"
-
-
 def owns_token(entry: Mapping[str, Any], prefix: str) -> bool:
     """Whether a token is of the lab with this prefix (`lab01-`); root tokens are nobody's."""
     policies = [*(entry.get("policies") or []), *(entry.get("identity_policies") or [])]
@@ -304,21 +220,8 @@ def owns_token(entry: Mapping[str, Any], prefix: str) -> bool:
     return any(name.startswith(prefix) for name in (path, *policies))
 
 
-def version_state(entry: Mapping[str, Any], expires: bool) -> str:
-    """alive, deleted, destroyed or expiring, for one version in KV metadata."""
-    if entry.get("destroyed"):
-        return "destroyed"
-    if not entry.get("deletion_time"):
-        return "alive"
-    return "expiring" if expires else "deleted"
-
-
 def _of_lab(path: object, prefix: str) -> bool:
     return str(path or "").startswith(f"auth/{prefix}")
-
-
-def _number(entry: tuple[str, Any]) -> int:
-    return int(entry[0])
 
 
 def _bound(method: Any, mount: Item) -> Any:

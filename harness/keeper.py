@@ -42,7 +42,6 @@ class Keeper:
             except LabError as error:
                 self._error = error
                 raise
-            self._installed.update(needs)
         return self._access
 
     def close(self) -> None:
@@ -68,4 +67,6 @@ class Keeper:
         shown = capture.global_and_fixture_disabled() if capture else nullcontext()
         options = Options(supply=option.lab_supply, flavour=option.lab_vault, needs=needs)
         with shown, reporting() as progress:
-            return environment.up(options, progress)
+            access = environment.up(options, progress)
+        self._installed.update(environment.record["needs"])
+        return access

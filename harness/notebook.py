@@ -16,6 +16,7 @@ from harness.access import Access
 from harness.context import LabContext
 from harness.environment import DEFAULT, Environment
 from harness.errors import EnvironmentLacks, LabError
+from harness.hints import next_hint
 from harness.redact import redact
 from harness.registry import find_lab
 from harness.runner import CHECKED, Runner

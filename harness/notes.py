@@ -44,6 +44,10 @@ def write_json(file: Path, value: object) -> None:
     partial.replace(file)
 
 
+class NoteMissing(UsageError, KeyError):
+    """There is no note of that name. A KeyError, so that `notes.get(key, default)` works."""
+
+
 class Notes(MutableMapping[str, Any]):
     """A dictionary in a file. Values are JSON; a secret among them raises ValueError."""
 
@@ -53,7 +57,7 @@ class Notes(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         values = read_json(self._file)
         if key not in values:
-            raise UsageError(
+            raise NoteMissing(
                 f"an earlier step should have left a note {key!r} and did not",
                 where=str(self._file),
                 hint="solve the steps before this one: ./lab solve",

@@ -14,7 +14,8 @@ redacted; what would have leaked is remembered for the canary test.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,10 +134,17 @@ def lab_context(request: pytest.FixtureRequest) -> Callable[[str], LabContext]:
 
 
 def _reach(config: pytest.Config, needs: tuple[str, ...]) -> Access:
-    try:
+    with told_shortly():
         return config.stash[_keeper].access(needs)
+
+
+@contextmanager
+def told_shortly() -> Iterator[None]:
+    """Make a LabError a test failure of three lines: its traceback says nothing more."""
+    try:
+        yield
     except LabError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -195,10 +203,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.stash.get(_notebook_served, None) == file:
         return
     try:
-        access = _start_clean(item.config.stash[_keeper], file)
-    except LabError as error:
+        with told_shortly():
+            access = _start_clean(item.config.stash[_keeper], file)
+    except BaseException:
         failed[file] = "the set-up"
-        pytest.fail(str(error), pytrace=False)
+        raise
     item.config.stash[_notebook_served] = file
     path = filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH")))
     os.environ |= {"LAB_ENV": access.name, "PYTHONPATH": os.pathsep.join(path)}

@@ -14,7 +14,7 @@ from rich.table import Table
 from harness import registry
 from harness.environment import Environment
 from harness.paths import CHECKOUT
-from harness.runner import Progress
+from harness.runner import DONE, SKIPPED, Progress
 from harness.supply import engine
 from harness.vault import VaultServer
 from harness.vaulthttp import VaultHTTP, VaultUnreachable
@@ -65,7 +65,7 @@ def status(environment: Environment) -> Data:
             }
             for part in record.get("provided", [])
         ],
-        "labs": [_lab_progress(environment, lab) for lab in registry.all_labs()],
+        "labs": status_of_labs(environment),
     }
 
 
@@ -78,6 +78,7 @@ def tables(data: Data) -> list[Table]:
     progress = Table("lab", "title", "done", "next step", title="progress", title_justify="left")
     for lab in data["labs"]:
         done = f"{lab['done']}/{lab['steps']}"
+        done += f", {lab['skipped']} skipped" if lab["skipped"] else ""
         progress.add_row(lab["lab"], lab["title"], done, lab["next"])
     shown = [services]
     if data["parts"]:
@@ -95,6 +96,21 @@ def tables(data: Data) -> list[Table]:
     return [*shown, progress]
 
 
+def first_open(environment: Environment) -> str:
+    """The number of the first lab with a step that is neither done nor skipped.
+
+    The last lab's when there is none.
+    """
+    numbers = [lab.number for lab in registry.all_labs()]
+    still = [lab["lab"] for lab in status_of_labs(environment) if lab["next"]]
+    return str((still or numbers[-1:])[0])
+
+
+def status_of_labs(environment: Environment) -> list[Data]:
+    """How far a person has got in each lab; read from files alone."""
+    return [_lab_progress(environment, lab) for lab in registry.all_labs()]
+
+
 def _lab_progress(environment: Environment, lab: Any) -> Data:
     progress = Progress(environment.folder / "labs" / lab.number / "progress.json")
     states = {step: progress.state(step) for step in lab.steps}
@@ -103,7 +119,8 @@ def _lab_progress(environment: Environment, lab: Any) -> Data:
         "lab": lab.number,
         "title": lab.title,
         "steps": len(lab.steps),
-        "done": sum(1 for state in states.values() if state),
+        "done": sum(1 for state in states.values() if state in DONE),
+        "skipped": sum(1 for state in states.values() if state == SKIPPED),
         "next": f"{first.id} {first.title}" if first else "",
         "states": {step.name: state for step, state in states.items()},
     }

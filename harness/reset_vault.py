@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.errors import LabError
+from harness.inventory_kv import is_kv2, wait_for_kv2
 from harness.inventory_model import Item
 from harness.inventory_vault import VaultState
 from harness.reset_kv import put_back_secret
@@ -88,8 +89,8 @@ def _mount(item: Item, present: Item | None, vault: VaultState) -> None:
     if present is None:
         body = {name: value for name, value in content.items() if value is not None}
         _send(vault, "POST", item.path.rstrip("/"), body)
-        if content["type"] == "kv" and (content.get("options") or {}).get("version") == "2":
-            vault.wait_for_kv2(item.name)
+        if is_kv2(item):
+            wait_for_kv2(vault, item.name)
         return
     body = {**_tuning(content, present.copy), "description": content.get("description") or ""}
     if content.get("options"):

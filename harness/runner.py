@@ -92,7 +92,13 @@ class Runner:
         """Run the step's own calls; return the seconds they took."""
         self.begin(step)
         started = time.monotonic()
-        step.do(self.context)
+        try:
+            step.do(self.context)
+        except LabError as error:
+            # Without a path of the step's own there is nothing to add to a refused call.
+            if step.diagnoses:
+                diagnosis.add_cause(error, self.context, step)
+            raise
         return time.monotonic() - started
 
     def solve(self, step: Step, on_fact: OnFact = silent) -> float:
@@ -131,6 +137,26 @@ class Runner:
             if not self.progress.state(step):
                 return step
         return None
+
+    def reach(self, step: Step, on_done: Callable[[Step, float], None] | None = None) -> None:
+        """Bring the lab to the state right before `step`, forwards or backwards.
+
+        Earlier steps that are not done (skipped ones, too) are done, quietly; `on_done`
+        hears of each with its seconds. What was made since the step began is undone.
+        """
+        with self.context.quiet():
+            clean = False
+            for earlier in self.lab.steps[: step.number - 1]:
+                if self.progress.state(earlier) in DONE:
+                    continue
+                if self.begun(earlier):
+                    self.undo(earlier)
+                seconds = self.solve(earlier)
+                clean = True
+                if on_done:
+                    on_done(earlier, seconds)
+            if not clean and self.begun(step):
+                self.undo(step)
 
     def undo(self, step: Step) -> list[str]:
         """Return to the state before `step`: what it and all later steps did is undone.

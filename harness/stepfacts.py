@@ -1,20 +1,27 @@
 """What a step's check looks for, as sentences: the goal that an exercise states.
 
 The sentences are the ones that `expect` reports when they hold, read from the source of
-the check, with the lab's own names put in (`lab.path("kv")` becomes `lab01-kv`). A
-sentence that depends on what the check finds at run time is left out: it could not be
-read before. Nothing is executed here.
+the check and of the helpers in its module that it hands `lab` to, with the lab's own
+names put in (`lab.path("kv")` becomes `lab01-kv`). A sentence that depends on what the
+check finds at run time is left out. Nothing is executed here.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import textwrap
+from dataclasses import dataclass, field
+from functools import cache
 
 from harness.steps import Step
 
 Known = dict[str, str]
+Function = ast.FunctionDef
+
+# A helper that calls itself must not send the reader round for ever.
+DEPTH = 4
 
 
 def facts(step: Step) -> list[str]:
@@ -22,61 +29,98 @@ def facts(step: Step) -> list[str]:
     if step.checks is None:
         return []
     tree = ast.parse(textwrap.dedent(inspect.getsource(step.checks)))
-    known = _known(tree, step.lab.prefix)
-    found: dict[str, None] = {}
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    for call in sorted(calls, key=lambda node: node.lineno):
-        if not (isinstance(call.func, ast.Name) and call.func.id == "expect"):
-            continue
-        what = call.args[1] if len(call.args) > 1 else _keyword(call, "what")
-        sentence = _text(what, known, step.lab.prefix) if what is not None else None
-        if sentence:
-            found[sentence] = None
-    return list(found)
+    (check,) = (node for node in tree.body if isinstance(node, Function))
+    reader = _Reader(step.lab.prefix, _functions(step.checks.__module__))
+    reader.read(check.body, {}, DEPTH)
+    return list(reader.found)
 
 
-def _keyword(call: ast.Call, name: str) -> ast.expr | None:
-    return next((keyword.value for keyword in call.keywords if keyword.arg == name), None)
+@cache
+def _functions(module: str) -> dict[str, Function]:
+    tree = ast.parse(inspect.getsource(importlib.import_module(module)))
+    return {node.name: node for node in tree.body if isinstance(node, Function)}
 
 
-def _known(tree: ast.AST, prefix: str) -> Known:
-    """Local names that are assigned once, to a text that can be read."""
-    values: dict[str, list[str | None]] = {}
-    assignments = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)]
-    for node in sorted(assignments, key=lambda assign: assign.lineno):
-        so_far = {name: text[0] for name, text in values.items() if len(text) == 1 and text[0]}
-        for target in node.targets:
-            pairs: list[tuple[ast.expr, ast.expr | None]] = [(target, node.value)]
-            if isinstance(target, ast.Tuple):
-                sources = (
-                    node.value.elts
-                    if isinstance(node.value, ast.Tuple)
-                    else [None] * len(target.elts)
-                )
-                pairs = list(zip(target.elts, sources, strict=False))
-            for name, value in pairs:
-                if isinstance(name, ast.Name):
-                    text = _text(value, so_far, prefix) if value is not None else None
-                    values.setdefault(name.id, []).append(text)
-    return {name: text[0] for name, text in values.items() if len(text) == 1 and text[0]}
+@dataclass
+class _Reader:
+    """Goes through statements in order, keeping the texts that local names stand for."""
 
+    prefix: str
+    helpers: dict[str, Function]
+    found: dict[str, None] = field(default_factory=dict)
 
-def _text(node: ast.expr, known: Known, prefix: str) -> str | None:
-    """The text that `node` evaluates to, None when that is not known before the run."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.Name(id=name):
-            return known.get(name)
-        case ast.Attribute(value=ast.Name(id="lab"), attr="namespace"):
-            return prefix
-        case ast.Call(func=ast.Attribute(value=ast.Name(id="lab"), attr="path"), args=args):
-            words = [_text(arg, known, prefix) for arg in args]
-            return None if None in words else f"{prefix}-" + "/".join(filter(None, words))
-        case ast.JoinedStr(values=parts):
-            pieces = [_text(part, known, prefix) for part in parts]
-            return None if None in pieces else "".join(filter(None, pieces))
-        case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
-            return _text(value, known, prefix)
-        case _:
-            return None
+    def read(self, statements: list[ast.stmt], known: Known, depth: int) -> None:
+        """Collect the sentences of `statements`; `known` changes with assignments."""
+        for statement in statements:
+            match statement:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        self._bind(target, value, known)
+                case ast.Expr(value=ast.Call() as call):
+                    self._call(call, known, depth)
+                case ast.For(target=target, iter=ast.Tuple(elts=elements), body=body):
+                    for element in elements:
+                        self._bind(target, element, known)
+                        self.read(body, known, depth)
+                case ast.For(target=target, body=body):
+                    self._bind(target, None, known)
+                    self.read(body, known, depth)
+                case ast.If(body=body, orelse=other):
+                    self.read([*body, *other], known, depth)
+                case ast.With(body=body) | ast.Try(body=body):
+                    self.read(body, known, depth)
+                case _:
+                    pass
+
+    def _call(self, call: ast.Call, known: Known, depth: int) -> None:
+        if not isinstance(call.func, ast.Name):
+            return
+        if call.func.id == "expect":
+            named = [keyword.value for keyword in call.keywords if keyword.arg == "what"]
+            sentence = [self._text(what, known) for what in [*call.args[1:2], *named]]
+            self.found.update(dict.fromkeys(filter(None, sentence)))
+        elif depth and call.func.id in self.helpers:
+            helper = self.helpers[call.func.id]
+            inner: Known = {}
+            for parameter, argument in zip(helper.args.args, call.args, strict=False):
+                self._bind(ast.Name(parameter.arg), argument, inner | known, inner)
+            self.read(helper.body, inner, depth - 1)
+
+    def _bind(
+        self, target: ast.expr, value: ast.expr | None, known: Known, into: Known | None = None
+    ) -> None:
+        """Let the names of `target` stand for the texts of `value`, or for nothing known."""
+        into = known if into is None else into
+        if isinstance(target, ast.Tuple):
+            parts = value.elts if isinstance(value, ast.Tuple) else [None] * len(target.elts)
+            for name, part in zip(target.elts, parts, strict=False):
+                self._bind(name, part, known, into)
+        elif isinstance(target, ast.Name):
+            text = self._text(value, known) if value is not None else None
+            into.pop(target.id, None)
+            if text is not None:
+                into[target.id] = text
+
+    def _text(self, node: ast.expr, known: Known) -> str | None:
+        """The text that `node` evaluates to, None when only a run can tell."""
+        match node:
+            case ast.Constant(value=str(text)):
+                return text
+            case ast.Name(id=name):
+                return known.get(name)
+            case ast.Attribute(value=ast.Name(id="lab"), attr="namespace"):
+                return self.prefix
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="lab"), attr="path"), args=args):
+                words = self._texts(args, known)
+                return None if words is None else f"{self.prefix}-" + "/".join(words)
+            case ast.JoinedStr(values=parts):
+                pieces = self._texts(parts, known)
+                return None if pieces is None else "".join(pieces)
+            case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
+                return self._text(value, known)
+            case _:
+                return None
+
+    def _texts(self, nodes: list[ast.expr], known: Known) -> list[str] | None:
+        texts = [text for node in nodes if (text := self._text(node, known)) is not None]
+        return texts if len(texts) == len(nodes) else None

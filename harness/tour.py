@@ -2,15 +2,14 @@
 
 What is shown before it runs is what a person would type (curl, kubectl, vault), as the
 lab's context reports it. The tour goes on where the last one stopped; a step that was
-interrupted half-way is undone first. In presenter mode it waits for a key before each
-step and prints large, quiet blocks that can be read from the back of a room.
+interrupted half-way is undone first. How a speaker tells a lab is in harness.present.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -25,7 +24,7 @@ from harness.access import Access
 from harness.context import LabContext
 from harness.errors import LabError
 from harness.redact import redact
-from harness.runner import Runner
+from harness.runner import SKIPPED, Runner
 from harness.steps import Lab, Step
 
 # A here-document of a long manifest would push the explanation off the screen.
@@ -43,11 +42,10 @@ class Timing:
 
 @dataclass
 class Tour:
-    """Tells labs on `console`. `pause` is called before each step when presenting."""
+    """Tells labs on `console`."""
 
     console: Console
     access: Access | None = None
-    pause: Callable[[Step], str] | None = None
     timings: list[Timing] = field(default_factory=list)
 
     def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
@@ -62,28 +60,28 @@ class Tour:
                 self.console.print(Text(f"Lab {lab.number} starts over.", style="dim"))
             with context.quiet():
                 runner.undo(steps[0])
-        for step in steps:
-            if runner.progress.state(step) and not fresh:
-                self.console.print(Text(f"✓ {step.id} {step.title} (done before)", style="dim"))
-                continue
-            self._tell(runner, context, step)
+        self._walk(runner, steps)
         if steps[-1] is lab.steps[-1]:
             self._closing(lab)
 
     # -- one step -----------------------------------------------------------------------
 
-    def _tell(self, runner: Runner, context: LabContext, step: Step) -> None:
-        self._heading(step)
-        if self.pause:
-            answer = self.pause(step)
-            if answer == "skip":
-                return
+    def _walk(self, runner: Runner, steps: Sequence[Step]) -> None:
+        """Tell these steps in order, but for those that are done or skipped."""
+        for step in steps:
+            state = runner.progress.state(step)
+            if state:
+                note = "skipped" if state == SKIPPED else "done before"
+                self.console.print(Text(f"✓ {step.id} {step.title} ({note})", style="dim"))
+                continue
+            # What an interrupted attempt left would make the real calls fail.
+            runner.reach(step, self._show_done)
+            self._heading(step)
+            self._tell(runner, step)
+
+    def _tell(self, runner: Runner, step: Step) -> None:
         started = time.monotonic()
         try:
-            # What an interrupted attempt left would make the real calls fail.
-            if runner.begun(step):
-                with context.quiet():
-                    runner.undo(step)
             runner.solve(step, self._show_fact)
         except LabError as error:
             error.where = error.where or f"step {step.id}, {step.title}"
@@ -91,6 +89,12 @@ class Tour:
         seconds = time.monotonic() - started
         self.timings.append(Timing(step, seconds))
         self.console.print(Text(f"  {seconds:.1f}s", style="dim"))
+
+    def _show_done(self, step: Step, seconds: float) -> None:
+        """A step that was done without being told, because a later one needs it."""
+        self.console.print(
+            Text(f"✓ {step.id} {step.title} (done quietly, {seconds:.1f}s)", style="dim")
+        )
 
     # -- what is printed ----------------------------------------------------------------
 
@@ -108,11 +112,7 @@ class Tour:
             self.console.print(Padding(Markdown(step.why), (0, 2, 1, 2)), width=self._width())
 
     def _show_call(self, line: str) -> None:
-        lines = redact(line).splitlines() or [""]
-        if len(lines) > SHOWN_LINES:
-            hidden = len(lines) - SHOWN_LINES
-            lines = [*lines[: SHOWN_LINES - 1], f"… {hidden} more lines …", lines[-1]]
-        lines[0] = f"$ {lines[0]}"
+        lines = shortened(f"$ {redact(line)}")
         if self.console.is_terminal:
             code = Syntax(
                 "\n".join(lines),
@@ -149,3 +149,12 @@ class Tour:
 
     def _width(self) -> int:
         return min(WIDEST, self.console.width or shutil.get_terminal_size().columns)
+
+
+def shortened(command: str) -> list[str]:
+    """The lines of a command, the middle of a long one left out."""
+    lines = command.splitlines() or [""]
+    if len(lines) > SHOWN_LINES:
+        hidden = len(lines) - SHOWN_LINES
+        lines = [*lines[: SHOWN_LINES - 1], f"… {hidden} more lines …", lines[-1]]
+    return lines

@@ -177,6 +177,8 @@ def body_of(kind: str, copy: Mapping[str, Any]) -> dict[str, Any]:
     body = dict(copy)
     if kind == "database:config":
         # Read as a nested object, written flat; one field has another name when written.
+        # OpenBao does not tell whether the connection was verified: the server may be gone.
+        body.setdefault("verify_connection", False)
         body |= body.pop("connection_details", None) or {}
         body["root_rotation_statements"] = body.pop("root_credentials_rotate_statements", None)
         if not body.get("plugin_version"):

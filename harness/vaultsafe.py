@@ -5,6 +5,10 @@ cubbyhole of the environment's root token, under that HMAC: a store that no othe
 can read, that is no mount of any lab and that ends with the token. That is how a secret
 which a learner destroyed can come back exactly. Values of one lab lie under one folder,
 which goes when the whole lab is wiped.
+
+A version of a KV secret never changes, so each is read once: an index remembers its HMAC,
+also for the time when it is deleted. That keeps the administrator's own reads, which
+learners see in the audit log, few.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from harness.paths import PROJECT
 from harness.redact import redact
 from harness.vaulthttp import VaultHTTP
 
+_INDEX = "index"
+
 
 class Safe:
     """The secret copies of one lab. Thread-safe; nothing is written before `flush`."""
@@ -28,18 +34,31 @@ class Safe:
         self._key = key
         self._folder = f"/v1/cubbyhole/{PROJECT}/{lab}"
         self._pending: dict[str, str] = {}
+        self._index: dict[str, str] = {}
+        self._stored_index: dict[str, str] = {}
         self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Read the index; to be called before `recall`."""
+        self._stored_index = self.find(_INDEX) or {}
+        self._index = dict(self._stored_index)
 
     def sum(self, content: object) -> str:
         """The HMAC under which `content` is known."""
         return sum_of(content, self._key)
 
-    def keep(self, content: object) -> str:
-        """Remember `content` for the next `flush`; return its HMAC."""
-        name = self.sum(content)
+    def keep(self, content: object, name: str = "") -> str:
+        """Remember `content` for the next `flush`, in the index as `name`; return its HMAC."""
+        found = self.sum(content)
         with self._lock:
-            self._pending[name] = canonical(content)
-        return name
+            self._pending[found] = canonical(content)
+            if name:
+                self._index[name] = found
+        return found
+
+    def recall(self, name: str) -> str:
+        """The HMAC of what was once kept as `name`; "" when there is none."""
+        return self._index.get(name, "")
 
     def sort(self, content: Any) -> tuple[str, Any, bool]:
         """`content` as an item's sum, copy and kept: what holds a secret goes into the safe."""
@@ -54,6 +73,9 @@ class Safe:
             pending, self._pending = self._pending, {}
         missing = pending.keys() - set(self._names()) if pending else set()
         list(pool.map(lambda name: self._write(name, pending[name]), sorted(missing)))
+        if self._index != self._stored_index:
+            self._write(_INDEX, canonical(self._index))
+            self._stored_index = dict(self._index)
 
     def find(self, name: str) -> Any:
         """The content with this HMAC; None when no copy is left (Vault was restarted)."""

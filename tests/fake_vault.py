@@ -185,6 +185,7 @@ class FakeVault:
             secret["versions"][str(len(secret["versions"]) + 1)] = {
                 "data": body["data"],
                 "state": "alive",
+                "created": str(len(self.calls)),
             }
         else:
             for number in body["versions"]:
@@ -204,6 +205,7 @@ class FakeVault:
             return Answer(200, {"data": {"data": version["data"]}}) if readable else _NOTHING
         marks = {
             number: {
+                "created_time": version["created"],
                 "destroyed": version["state"] == "destroyed",
                 "deletion_time": "2026-01-01T00:00:00Z" if version["state"] == "deleted" else "",
             }

@@ -10,7 +10,8 @@ import pytest
 from harness import inventory
 from harness.errors import EnvironmentLacks
 from harness.inventory_kube import clean
-from harness.inventory_vault import owns_token, version_state
+from harness.inventory_kv import version_state
+from harness.inventory_vault import owns_token
 from harness.kube import LAB_LABEL
 from harness.redact import register
 from harness.vaulthttp import VaultUnreachable
@@ -149,6 +150,17 @@ def test_a_copy_is_written_once(world: World) -> None:
     world.vault.calls.clear()
     inventory.take(world.lab())
     assert [call for call in world.vault.calls if call.startswith("POST cubbyhole")] == []
+
+
+def test_a_version_is_read_once_and_known_when_it_is_deleted(world: World) -> None:
+    world.vault.mount("lab01-kv/", version="2")
+    world.vault.put("lab01-kv/data/app", data={"password": "value-one"})
+    first = taken(world)["lab01-kv/metadata/app"].copy["versions"]["1"]
+    world.vault.put("lab01-kv/delete/app", versions=[1])
+    world.vault.calls.clear()
+    second = taken(world)["lab01-kv/metadata/app"].copy["versions"]["1"]
+    assert (second["state"], second["sum"]) == ("deleted", first["sum"])
+    assert "GET lab01-kv/data/app" not in world.vault.calls
 
 
 def test_hmacs_of_two_environments_differ(world: World) -> None:

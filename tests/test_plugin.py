@@ -5,6 +5,7 @@ The plugin runs in a pytest inside pytest, on the toy lab, whose environment is 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,16 +99,58 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[tuple[str, ...]] = []
+    removed: list[str] = []
 
-    def up(self: Keeper, needs: tuple[str, ...]) -> Any:
-        asked.append(needs)
-        return toylab.access(tmp_path)
+    class Environment:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            self.record: dict[str, Any] = {}
 
-    monkeypatch.setattr(Keeper, "_up", up)
-    keeper = Keeper(SimpleNamespace())  # type: ignore[arg-type] # only _up looks at it
-    for needs in ((), ("csi",), (), ("csi",), ("csi", "operator")):
+        def up(self, options: Any, progress: object) -> Any:
+            asked.append(options.needs)
+            # An environment may have got more than this run asked for.
+            self.record["needs"] = ["csi", *options.needs]
+            return toylab.access(tmp_path)
+
+        def down(self) -> None:
+            removed.append(self.name)
+
+    monkeypatch.setattr("harness.environment.Environment", Environment)
+    values = {"lab_supply": "auto", "lab_vault": None, "lab_fresh": False, "lab_keep": False}
+    config: Any = SimpleNamespace(
+        option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
+    )
+    keeper = Keeper(config)
+    for needs in ((), ("csi",), (), ("operator",), ("csi", "operator")):
         keeper.access(needs)
-    assert asked == [(), ("csi",), ("csi", "operator")]
+    assert asked == [(), ("operator",)]
+    keeper.close()
+    assert removed == ["test"]
+
+
+@pytest.mark.parametrize(("existed", "keep"), [(True, False), (False, True)])
+def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, existed: bool, keep: bool
+) -> None:
+    class Environment:
+        def __init__(self, name: str) -> None:
+            self.record: dict[str, Any] = {"needs": []} if existed else {}
+
+        def up(self, options: Any, progress: object) -> Any:
+            self.record = {"needs": []}
+            return toylab.access(tmp_path)
+
+        def down(self) -> None:
+            raise AssertionError("it must stay")
+
+    monkeypatch.setattr("harness.environment.Environment", Environment)
+    values = {"lab_supply": "auto", "lab_vault": None, "lab_fresh": False, "lab_keep": keep}
+    config: Any = SimpleNamespace(
+        option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
+    )
+    keeper = Keeper(config)
+    keeper.access()
+    keeper.close()
 
 
 def test_live_tests_are_left_out_unless_asked_for() -> None:
@@ -126,6 +169,10 @@ def test_a_notebook_runs_in_the_environment_of_the_run_from_a_clean_start(
     result.assert_outcomes(passed=8)
     assert {file.name for file in (pytester.path / "shelf").iterdir()} == {"book", "letter"}
     result.stdout.fnmatch_lines(["*closed*"])
+    progress = json.loads((pytester.path / "labs" / "90" / "progress.json").read_text())
+    assert {name: entry["state"] for name, entry in progress.items()} == dict.fromkeys(
+        ("put_book", "look", "put_letter"), "checked"
+    )
 
 
 def test_a_notebook_stops_at_its_first_failed_cell(toy_run: Any, pytester: pytest.Pytester) -> None:

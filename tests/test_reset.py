@@ -33,6 +33,7 @@ def fill(world: World, lab: str) -> None:
     vault.enable(f"{lab}-k8s/", "kubernetes")
     for value in ("first", "second", "third"):
         vault.put(f"{lab}-kv/data/app", data={"password": f"{lab}-{value}"})
+    inventory.take(world.lab(lab[-2:]))  # as before every step: now all three are known
     vault.put(f"{lab}-kv/delete/app", versions=[2])
     vault.put(f"{lab}-old/app", password=f"{lab}-old-value")
     vault.put(f"{lab}-db/config/pg", plugin_name="pg", connection_details={"username": "a"})
@@ -89,6 +90,11 @@ def write_login_setting(world: World) -> None:
     world.vault.put("auth/lab01-k8s/config", kubernetes_host="https://x")
 
 
+def unmount_all(world: World) -> None:
+    for path in ("sys/mounts/lab01-kv", "sys/mounts/lab01-old", "sys/auth/lab01-k8s"):
+        world.vault.request("DELETE", f"/v1/{path}")
+
+
 def change_roles(world: World) -> None:
     world.vault.put("auth/lab01-k8s/role/app", audience="other")
     world.vault.put("lab01-db/roles/app", db_name="pg", default_ttl=1)
@@ -136,6 +142,7 @@ CHANGES = [
     lose_old_secret,
     settings_of_secret,
     unmount,
+    unmount_all,
     become_version_2,
     write_login_setting,
     change_roles,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from harness.supply import engine
 from tests import fake_engine
 
 Listen = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture(autouse=True)
+def docker_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests hold where Docker is not installed."""
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
 
 
 @pytest.fixture
@@ -131,6 +138,12 @@ def test_a_usable_engine_passes() -> None:
     engine.check(_engine(free_bytes=None))
 
 
+def test_the_docker_command_is_needed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(EnvironmentLacks, match="kind works through it"):
+        engine.check(_engine())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [({"api": (1, 40)}, "too old"), ({"free_bytes": 2 * 1024**3}, "2.0 GiB are free")],
@@ -142,11 +155,8 @@ def test_an_engine_that_cannot_carry_a_cluster_is_refused(
         engine.check(_engine(**changes))
 
 
-def test_warnings_name_what_will_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "inotify_instances", lambda: 128)
+def test_warnings_name_what_will_be_slow() -> None:
     said = " ".join(engine.warnings(_engine(storage="vfs", rootless=True)))
     assert "vfs" in said
     assert "rootless" in said
-    assert "max_user_instances is 128" in said
-    monkeypatch.setattr(engine, "inotify_instances", lambda: 8192)
     assert engine.warnings(_engine()) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import EnvironmentLacks, UsageError
-from harness.supply import dockerd, engine, proc
+from harness.supply import dockerd, engine, limits, proc
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="an engine is started on Linux only"
@@ -75,7 +75,7 @@ def test_stop_ends_the_engine_that_is_ours(
     monkeypatch.setattr(dockerd, "_foreign_containers", lambda: [])
     _claim(child.pid)
     assert dockerd.stop() is True
-    assert child.wait(5) == -15
+    assert proc.started(child.pid) == ""
     assert not dockerd._record_file().exists()
 
 
@@ -156,9 +156,23 @@ def test_dead_leftovers_go_and_live_ones_stay(own_folders: Path) -> None:
     ("bounding_set", "lacks"), [("000001fffeffffff", True), ("000001ffffffffff", False)]
 )
 def test_the_missing_capability_is_read_from_the_bounding_set(
-    bounding_set: str, lacks: bool
+    bounding_set: str, lacks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert dockerd.lacks_sys_resource(f"CapEff:\t0\nCapBnd:\t{bounding_set}\n") is lacks
+    status = tmp_path / "status"
+    status.write_text(f"CapEff:\t0\nCapBnd:\t{bounding_set}\n")
+    monkeypatch.setattr(limits, "_STATUS", status)
+    assert limits.lacks_sys_resource() is lacks
+
+
+def test_low_inotify_limits_are_raised_and_high_ones_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "max_user_instances").write_text("128\n")
+    (tmp_path / "max_user_watches").write_text("9999999\n")
+    monkeypatch.setattr(limits, "_INOTIFY", tmp_path)
+    limits.raise_inotify()
+    assert limits.inotify_instances() == limits.INOTIFY_INSTANCES
+    assert (tmp_path / "max_user_watches").read_text() == "9999999\n"
 
 
 def test_no_engine_is_started_for_a_named_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +199,7 @@ def test_an_engine_that_dies_at_start_shows_its_log(
         (programs / name).write_text("#!/bin/sh\necho 'no space left' >&2\nexit 3\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setattr(dockerd, "raise_inotify_limits", lambda: None)
+    monkeypatch.setattr(limits, "_INOTIFY", tmp_path)
     with pytest.raises(EnvironmentLacks, match="status 3") as caught:
         dockerd.start()
     assert "no space left" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import io
 import json
@@ -48,7 +49,8 @@ class FakeEngine:
     """The calls of docker.DockerClient that harness.supply.images makes."""
 
     kept: dict[str, FakeImage] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
+    dangling: builtins.list[FakeImage] = field(default_factory=list)
+    removed: builtins.list[str] = field(default_factory=list)
     loads: int = 0
     says: str = ""
 
@@ -65,10 +67,15 @@ class FakeEngine:
             raise ImageNotFound("no such image")
         return self.kept[reference]
 
+    def list(self, filters: dict[str, Any]) -> builtins.list[FakeImage]:
+        assert filters["dangling"] is True
+        name, _, value = filters["label"].partition("=")
+        return [image for image in self.dangling if image.labels.get(name) == value]
+
     def remove(self, image_id: str) -> None:
         self.removed.append(image_id)
 
-    def load_image(self, chunks: Iterator[bytes]) -> list[dict[str, str]]:
+    def load_image(self, chunks: Iterator[bytes]) -> builtins.list[dict[str, str]]:
         self.loads += 1
         if self.says:
             return [{"error": self.says}]
@@ -76,7 +83,10 @@ class FakeEngine:
             manifest = _json(archive, "manifest.json")[0]
             config = _json(archive, manifest["Config"])
         image_id = "sha256:" + str(manifest["Config"]).removesuffix(".json")
-        self.kept[manifest["RepoTags"][0]] = FakeImage(image_id, config["config"]["Labels"])
+        name = manifest["RepoTags"][0]
+        if name in self.kept:
+            self.dangling.append(self.kept[name])
+        self.kept[name] = FakeImage(image_id, config["config"]["Labels"])
         return [{"stream": "Loaded image"}]
 
     def close(self) -> None:
@@ -128,9 +138,19 @@ def test_the_same_entry_gives_the_same_id(entry: Path, fake: FakeEngine) -> None
     assert images.ensure(entry, NAME) == first
 
 
+def _outdated(name: str = NAME) -> FakeImage:
+    return FakeImage("sha256:old", {images.KEY_LABEL: "fedcba98", images.NAME_LABEL: name})
+
+
 def test_an_outdated_image_is_replaced_and_removed(entry: Path, fake: FakeEngine) -> None:
-    fake.kept[NAME] = FakeImage("sha256:old", {images.KEY_LABEL: "fedcba9876543210"})
+    fake.kept[NAME] = _outdated()
     assert images.ensure(entry, NAME) != "sha256:old"
+    assert fake.removed == ["sha256:old"]
+
+
+def test_an_image_that_was_in_use_is_removed_the_next_time(entry: Path, fake: FakeEngine) -> None:
+    fake.dangling = [_outdated(), _outdated("kube-vault-labs/other:1")]
+    images.ensure(entry, NAME)
     assert fake.removed == ["sha256:old"]
 
 
@@ -148,7 +168,7 @@ def test_an_outdated_image_in_use_stays(
         response.status_code = 409
         raise APIError("in use", response=response)
 
-    fake.kept[NAME] = FakeImage("sha256:old", {images.KEY_LABEL: "fedcba9876543210"})
+    fake.kept[NAME] = _outdated()
     monkeypatch.setattr(fake, "remove", refuse)
     assert images.ensure(entry, NAME) == fake.kept[NAME].id
 

@@ -14,7 +14,7 @@ import yaml
 
 from harness import paths
 from harness.errors import LabError
-from harness.supply import baked, debian, libraries
+from harness.supply import apt, baked, debian, libraries
 from harness.supply.recipes import node
 
 DEB822 = """
@@ -54,7 +54,7 @@ def test_sources_are_debians_alone(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/debian.sources").write_text(DEB822, encoding="utf-8")
     key = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-    assert debian.sources(tmp_path) == [
+    assert apt.sources(tmp_path) == [
         "deb [arch=amd64] http://mirror.example/debian bookworm main",
         f"deb {key}http://mirror.example/debian bookworm main",
         f"deb {key}http://mirror.example/debian bookworm-updates main",
@@ -63,7 +63,7 @@ def test_sources_are_debians_alone(tmp_path: Path) -> None:
 
 
 def test_a_host_without_debian_sources_leaves_the_choice_to_mmdebstrap(tmp_path: Path) -> None:
-    assert debian.sources(tmp_path) == []
+    assert apt.sources(tmp_path) == []
 
 
 def _package_database(root: Path) -> None:

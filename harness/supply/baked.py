@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.errors import LabError
+from harness.supply.debian import NAMESPACE
 from harness.supply.recipe import Job
 
 STORE = "var/lib/containerd"
@@ -57,9 +58,8 @@ def bake(job: Job, root: Path, archive: Path, layers: Iterable[str]) -> None:
     `root` must have containerd, its configuration and coreutils. Raises LabError when
     nothing arrived unpacked.
     """
-    own_namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     packed = sorted(layers)
-    job.run([*own_namespace, "sh", "-euc", _IMPORT, "sh", root, archive, *packed], timeout=600)
+    job.run([*NAMESPACE, "sh", "-euc", _IMPORT, "sh", root, archive, *packed], timeout=600)
     for digest in packed:
         # containerd forgets them at once, but collects them when it finds the time.
         (root / BLOBS / digest.replace(":", "/")).unlink(missing_ok=True)

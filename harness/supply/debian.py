@@ -17,10 +17,8 @@ from pathlib import Path
 
 from harness import process
 from harness.process import CommandFailed
+from harness.supply import apt
 from harness.supply.recipe import Job
-
-SUITE = "bookworm"
-SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-security")
 
 _MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 
@@ -53,6 +51,9 @@ _LEFT_OUT = (
     "usr/share/lintian",
 )
 
+# Mounts and processes that end with the first program in it, by Ctrl-C or by force.
+NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+
 # $1 is the root; the words after it are run on the host with that root's /proc and /dev.
 _WITH_MOUNTS = """
 mount -t proc proc "$1/proc"
@@ -62,31 +63,15 @@ exec "$@"
 """
 
 
-def sources(folder: Path = Path("/etc/apt")) -> list[str]:
-    """This host's Debian mirrors for SUITE as one-line entries, [] where it has none.
-
-    Third-party repositories and other suites are left out. An empty list makes
-    mmdebstrap use its own default.
-    """
-    found: list[str] = []
-    lists = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]
-    for file in lists:
-        if file.is_file():
-            found += _one_line_entries(file.read_text("utf-8"))
-    for file in sorted((folder / "sources.list.d").glob("*.sources")):
-        found += _deb822_entries(file.read_text("utf-8"))
-    return found
-
-
 def bootstrap(job: Job, packages: Iterable[str], target: Path) -> None:
     """Write a minimal root file system with `packages` to the tar `target`."""
     archives, lists = _apt_folders(job)
     # Essential packages and apt. The variant minbase would add what a system on a disk
     # needs, and with usrmerge all of Perl; this root is merged from the start instead.
-    arguments = ["mmdebstrap", "--variant=apt", "--mode=root", "--format=tar"]
+    arguments = [*NAMESPACE, "mmdebstrap", "--variant=apt", "--mode=root", "--format=tar"]
     arguments += [f"--hook-dir={_MERGED_USR}"]
     arguments += [f"--dpkgopt={line}" for line in (*_EXCLUDED, "force-unsafe-io")]
-    arguments += [f"--aptopt={line}" for line in _host_acquire_settings()]
+    arguments += [f"--aptopt={line}" for line in apt.acquire_settings()]
     arguments += [f"--include={','.join(('usr-is-merged', *packages))}", "--skip=essential/unlink"]
     cache = '"$1"/var/cache/apt/archives/'
     hooks = {
@@ -96,17 +81,24 @@ def bootstrap(job: Job, packages: Iterable[str], target: Path) -> None:
         f'cp -r "$1"/var/lib/apt/lists/. {shlex.quote(str(lists))}',
     }
     arguments += [f"--{name}-hook={command}" for name, command in hooks.items()]
+    for interrupted in job.work.glob("mmdebstrap.*"):
+        remove(interrupted)
     partial = target.with_suffix(".partial")
-    job.run([*arguments, SUITE, partial, *sources()], env={"TMPDIR": str(job.work)})
+    job.run([*arguments, apt.SUITE, partial, *apt.sources()], env={"TMPDIR": str(job.work)})
     partial.rename(target)
 
 
 def unpack(job: Job, archive: Path, root: Path) -> None:
     """Make `root` a fresh copy of the root file system in `archive`."""
-    if root.exists():
-        shutil.rmtree(root)
+    remove(root)
     root.mkdir(parents=True)
     job.run(["tar", "-C", root, "--numeric-owner", "--exclude=./dev/*", "-xpf", archive])
+
+
+def remove(root: Path) -> None:
+    """Delete a root file system, but nothing that should still be mounted on it."""
+    if root.exists():
+        process.run(["rm", "-rf", "--one-file-system", root])
 
 
 def install(job: Job, root: Path, packages: Iterable[str]) -> None:
@@ -131,10 +123,8 @@ def install(job: Job, root: Path, packages: Iterable[str]) -> None:
     no_services = root / "usr/sbin/policy-rc.d"
     no_services.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
     no_services.chmod(0o755)
-    own_namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
     job.run(
-        [*own_namespace, "sh", "-euc", _WITH_MOUNTS, "sh", root, *get, "--no-download", *words],
-        env=env,
+        [*NAMESPACE, "sh", "-euc", _WITH_MOUNTS, "sh", root, *get, "--no-download", *words], env=env
     )
     no_services.unlink()
 
@@ -241,16 +231,10 @@ def _glob(folder: Path) -> str:
     return f"{shlex.quote(str(folder))}/*.deb"
 
 
-def _host_acquire_settings() -> list[str]:
-    """The host's own settings for downloads (proxies, certificates), as apt reads them."""
-    dump = process.run(["apt-config", "dump"])
-    return [line for line in dump.splitlines() if re.match(r'Acquire::\S+ ".+";$', line)]
-
-
 def _apt_configuration(root: Path, lists: Path) -> str:
     """A whole apt configuration that works on `root` and ignores the host's hooks."""
     lines = [
-        *_host_acquire_settings(),
+        *apt.acquire_settings(),
         'Dir::Etc::Main "/dev/null";',
         'Dir::Etc::Parts "/dev/null";',
         'Dir::Etc::Trusted "/etc/apt/trusted.gpg";',
@@ -262,42 +246,8 @@ def _apt_configuration(root: Path, lists: Path) -> str:
         'DPkg::Options:: "--force-unsafe-io";',
         # A configuration file that a recipe has written stays.
         'DPkg::Options:: "--force-confold";',
-        # apt as root fetches as the user _apt, who may not read a cache under /root.
+        # apt as root fetches as the user _apt, who may not read a cache in a home folder.
         'APT::Sandbox::User "root";',
         'APT::Install-Recommends "false";',
     ]
     return "\n".join(lines) + "\n"
-
-
-def _one_line_entries(text: str) -> list[str]:
-    """The entries of a sources.list file that are Debian's, see sources.list(5)."""
-    found = []
-    for line in text.splitlines():
-        match = re.match(r"deb\s+(\[[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(.*)", line.strip())
-        if match and match[3] in SUITES and "main" in match[4].split():
-            found.append(f"deb {match[1] or ''}{match[2]} {match[3]} main")
-    return found
-
-
-def _deb822_entries(text: str) -> list[str]:
-    """The stanzas of a .sources file that are Debian's, as one-line entries."""
-    found = []
-    plain = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    for stanza in re.split(r"\n\s*\n", plain):
-        fields = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(":") for line in stanza.splitlines())
-        }
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled") == "no":
-            continue
-        if "main" not in fields.get("components", "").split():
-            continue
-        signed = fields.get("signed-by", "")
-        option = f"[signed-by={signed}] " if signed.startswith("/") else ""
-        found += [
-            f"deb {option}{uri} {suite} main"
-            for uri in fields.get("uris", "").split()
-            for suite in fields.get("suites", "").split()
-            if suite in SUITES
-        ]
-    return found

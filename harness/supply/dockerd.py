@@ -23,16 +23,14 @@ from pathlib import Path
 from harness import paths, process, wait
 from harness.errors import EnvironmentLacks, GaveUp, UsageError
 from harness.supply import engine as engines
-from harness.supply import proc, runtime_wrapper
+from harness.supply import limits, proc, runtime_wrapper
 from harness.supply.engine import Engine
 
 PACKAGES = ("docker.io", "iptables")
 WRAPPER_NAME = "runc-reduced"
-CAP_SYS_RESOURCE = 24  # its bit number, capability.h
 START_SECONDS = 60
 PING_SECONDS = 2
 STOP_SECONDS = 60
-INOTIFY_WATCHES = 524288
 SYSTEM_CONTAINERD = Path("/run/containerd/containerd.sock")
 _RUN = Path("/var/run")
 _CONTAINERD = "docker/containerd/containerd"
@@ -76,7 +74,7 @@ def start() -> None:
         if Path("/run/systemd/system").is_dir():
             _wait_for_socket(None)  # the package's own service starts it: it is not ours
             return
-    raise_inotify_limits()
+    limits.raise_inotify()
     clear_leftovers()
     _folder().mkdir(parents=True, exist_ok=True)
     with _log().open("ab") as log:
@@ -187,14 +185,6 @@ def orphans() -> dict[int, str]:
     return proc.below(roots)
 
 
-def lacks_sys_resource(status: str) -> bool:
-    """Whether the bounding set in the text of /proc/PID/status lacks CAP_SYS_RESOURCE."""
-    for line in status.splitlines():
-        if line.startswith("CapBnd:"):
-            return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1
-    return False
-
-
 def install_wrapper() -> Path:
     """Write the runtime wrapper as a program of its own and return its path.
 
@@ -208,19 +198,6 @@ def install_wrapper() -> Path:
     target.write_text(f"#!{interpreter} -IS\n{source}", encoding="utf-8")
     target.chmod(0o755)
     return target
-
-
-def raise_inotify_limits() -> None:
-    """Give this host's inotify limits room for several clusters; needs root."""
-    for name, wanted in (
-        ("max_user_instances", engines.INOTIFY_INSTANCES),
-        ("max_user_watches", INOTIFY_WATCHES),
-    ):
-        file = Path("/proc/sys/fs/inotify") / name
-        # A read-only /proc/sys is a limit of the host, which `lab doctor` reports.
-        with contextlib.suppress(OSError):
-            if int(file.read_text("ascii")) < wanted:
-                file.write_text(str(wanted), encoding="ascii")
 
 
 def _require_startable() -> None:
@@ -254,7 +231,7 @@ def _is_debian_like() -> bool:
 
 
 def _runtime_options() -> list[str]:
-    if not lacks_sys_resource(Path("/proc/self/status").read_text("ascii")):
+    if not limits.lacks_sys_resource():
         return []
     added = f"--add-runtime={WRAPPER_NAME}={install_wrapper()}"
     return [added, f"--default-runtime={WRAPPER_NAME}"]

@@ -32,8 +32,6 @@ WORK_SECONDS = 600
 OLDEST_API = (1, 41)
 # One node unpacked with its /var, Vault, PostgreSQL and room to work.
 NEEDED_BYTES = 4 * 1024**3
-# Stock limits (128 instances) carry one cluster; a second one runs out of them.
-INOTIFY_INSTANCES = 512
 
 GET_ONE = "on Debian or Ubuntu as root `./lab up` starts one; elsewhere install Docker Engine"
 
@@ -125,6 +123,12 @@ def require() -> Engine:
 
 def check(engine: Engine) -> None:
     """Raise EnvironmentLacks when a cluster cannot run on `engine`."""
+    if shutil.which("docker") is None:
+        raise EnvironmentLacks(
+            "the docker command is not there, and kind works through it",
+            where="PATH",
+            hint="apt-get install docker.io, or the package docker-ce-cli of Docker's own",
+        )
     if engine.api < OLDEST_API:
         raise EnvironmentLacks(
             f"Docker {engine.version} is too old: kind needs 20.10 or newer",
@@ -147,21 +151,7 @@ def warnings(engine: Engine) -> list[str]:
         found.append("the storage driver vfs copies each image for each container: expect to wait")
     if engine.rootless:
         found.append("the engine is rootless: kind then needs cgroup v2 with delegation (untested)")
-    instances = inotify_instances()
-    if instances is not None and instances < INOTIFY_INSTANCES:
-        found.append(
-            f"fs.inotify.max_user_instances is {instances}: a second cluster may fail; "
-            f"as root: sysctl fs.inotify.max_user_instances={INOTIFY_INSTANCES}"
-        )
     return found
-
-
-def inotify_instances() -> int | None:
-    """The limit of inotify instances for one user, None where there is no such file."""
-    try:
-        return int(Path("/proc/sys/fs/inotify/max_user_instances").read_text("ascii"))
-    except OSError:
-        return None
 
 
 def _socket_path() -> Path | None:

@@ -26,6 +26,8 @@ from harness.paths import PROJECT
 from harness.supply import engine, oci
 
 KEY_LABEL = f"{PROJECT}.key"
+# Which name an image was made for: all that tells an outdated one whose name has moved on.
+NAME_LABEL = f"{PROJECT}.image"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
 # The engine API from which an image can be saved for one platform alone (Docker 28).
 PLATFORM_API = (1, 48)
@@ -47,7 +49,12 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
         before = find(client, reference)
         if before is not None and before.labels.get(KEY_LABEL) == entry.name:
             return str(before.id)
-        marks = {**(labels or {}), KEY_LABEL: entry.name, MANAGED_LABEL: PROJECT}
+        marks = {
+            **(labels or {}),
+            KEY_LABEL: entry.name,
+            NAME_LABEL: reference,
+            MANAGED_LABEL: PROJECT,
+        }
         # types-docker has no types for this method, the SDK itself has none at all.
         events = client.api.load_image(archive_of(entry, reference, marks))  # type: ignore[no-untyped-call]
         last = list(events or [])[-1:]
@@ -58,8 +65,7 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
                 where=str(entry),
                 hint="docker system df; the log of the engine",
             )
-        if before is not None and before.id != image.id and KEY_LABEL in before.labels:
-            _remove(client, str(before.id))
+        _remove_outdated(client, reference)
         return str(image.id)
 
 
@@ -176,13 +182,18 @@ def _engine() -> Iterator[docker.DockerClient]:
         client.close()
 
 
-def _remove(client: docker.DockerClient, image_id: str) -> None:
-    """Remove a replaced image; a container that still uses it keeps it."""
-    try:
-        client.images.remove(image_id)
-    except APIError as error:
-        if error.status_code not in (requests.codes.conflict, requests.codes.not_found):
-            raise
+def _remove_outdated(client: docker.DockerClient, reference: str) -> None:
+    """Remove images made for `reference` that have lost that name to a newer one.
+
+    One that a container still uses stays, until the next image of that name comes.
+    """
+    filters = {"dangling": True, "label": f"{NAME_LABEL}={reference}"}
+    for outdated in client.images.list(filters=filters):
+        try:
+            client.images.remove(str(outdated.id))
+        except APIError as error:
+            if error.status_code not in (requests.codes.conflict, requests.codes.not_found):
+                raise
 
 
 def _api(client: docker.DockerClient) -> tuple[int, ...]:

@@ -25,10 +25,7 @@ from harness.supply.schedule import Schedule
 
 # What a cold build of everything takes with Go's caches, and what a partial one may.
 COLD_GIB, WARM_GIB = 12.0, 4.0
-OTHER_WAYS = (
-    "two other ways: ./lab up --supply online, or on such a host ./lab bundle save FILE and "
-    "here ./lab bundle load FILE"
-)
+OTHER_WAYS = "two other ways: ./lab up --supply online, or a bundle made on such a host"
 
 
 class OfflineSupply(Supply):

@@ -61,7 +61,7 @@ class Schedule:
                 name, error = self._finished.get()
                 del self._running[name]
                 if error:
-                    self._progress.fail(name, "failed")
+                    self._progress.fail(_task(name), "failed")
                     raise _readable(error, name, self._cache)
         except BaseException:
             self._stop()
@@ -87,7 +87,7 @@ class Schedule:
         self._scope.end()
         for name, (_, thread) in self._running.items():
             thread.join(JOIN_SECONDS)
-            self._progress.fail(name, "stopped")
+            self._progress.fail(_task(name), "stopped")
 
     def _work(self, recipe: Recipe) -> None:
         error: BaseException | None = None
@@ -100,20 +100,24 @@ class Schedule:
 
     def _build(self, recipe: Recipe) -> None:
         name, key = recipe.name, self._keys[recipe.name]
-        self._progress.start(name, "starting")
+        self._progress.start(_task(name), "starting")
         with self._cache.lock(
             name,
-            waiting=lambda: self._progress.update(name, "another process builds it: waiting"),
+            waiting=lambda: self._progress.update(
+                _task(name), "another process builds it: waiting"
+            ),
             stopped=lambda: self._scope.ended,
         ) as mine:
             if not mine:
                 raise Stopped
             damage = self._cache.damage(name, key)
             if damage == "":
-                self._progress.done(name, "built by another process")
+                self._progress.done(_task(name), "done by another process")
                 return
             if damage:
-                self._progress.update(name, f"the cached copy is damaged ({damage}): building it")
+                self._progress.update(
+                    _task(name), f"the cached copy is damaged ({damage}): building it"
+                )
             log = self._cache.log(name)
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("", encoding="utf-8")
@@ -130,15 +134,20 @@ class Schedule:
                 )
                 host_packages.ensure(recipe.packages, job)
                 recipe.build(job)
-        self._progress.done(name, "built")
+        self._progress.done(_task(name), "done")
 
     def _teller(self, name: str) -> Callable[[str], None]:
         def say(doing: str) -> None:
             if self._scope.ended:
                 raise Stopped
-            self._progress.update(name, doing)
+            self._progress.update(_task(name), doing)
 
         return say
+
+
+def _task(name: str) -> str:
+    """What the listener calls the build: starting the part later is another task."""
+    return f"build {name}"
 
 
 def _readable(error: BaseException, name: str, cache: Cache) -> BaseException:

@@ -99,7 +99,7 @@ def database_users(lab: LabContext) -> None:
             f"@{server.network_host}:5432/{server.database}?sslmode=disable",
             "username": "lab01_vault",
             "password": lab.secret("db-admin"),
-            "allowed_roles": ["app", "brief"],
+            "allowed_roles": ["app", "brief", "service"],
         },
     )
     lab.http.post(f"/v1/{engine}/rotate-root/shop")
@@ -214,7 +214,7 @@ def _(lab: LabContext) -> None:
         connection.execute("DROP TABLE IF EXISTS lab01_orders CASCADE")
         left = connection.execute(
             "SELECT rolname FROM pg_roles"
-            " WHERE rolname = 'lab01_vault' OR rolname ~ '^v-.*-(app|brief)-'"
+            " WHERE rolname = 'lab01_vault' OR rolname ~ '^v-.*-(app|brief|service)-'"
         ).fetchall()
         for (name,) in left:
             role = sql.Identifier(str(name))

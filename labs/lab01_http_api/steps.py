@@ -13,9 +13,13 @@ from labs.lab01_http_api import (  # isort: skip
     wrapping,
     database,
     crypto,
+    application,
+    audit_trail,
 )
 
 __all__ = [
+    "application",
+    "audit_trail",
     "crypto",
     "database",
     "hello",

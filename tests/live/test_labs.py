@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import LabError
+from harness.plugin import told_shortly
 from harness.proof import Proofs
 from harness.steps import Step
 
@@ -15,7 +15,5 @@ def test_step(lab_step: Step, proofs: Proofs) -> None:
     proof = proofs.of(lab_step)
     if proof.failed:
         pytest.skip(f"step {proof.failed} of this lab failed")
-    try:
+    with told_shortly():
         proof.prove(lab_step)
-    except LabError as error:
-        pytest.fail(str(error), pytrace=False)

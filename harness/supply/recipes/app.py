@@ -48,7 +48,7 @@ class App(Recipe):
             "WorkingDir": "/home/app",
         }
         (job.out / "image.json").write_text(json.dumps(config), encoding="utf-8")
-        shutil.rmtree(root)
+        debian.remove(root)
 
 
 recipe = App()

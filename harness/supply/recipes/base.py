@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.supply import debian
+from harness.supply import apt, debian
 from harness.supply.recipe import Job, Recipe
 
 # In all three images anyway: certificates to verify with, and what apt pulls in for it.
@@ -18,7 +18,7 @@ class Base(Recipe):
     packages = ("mmdebstrap", "debian-archive-keyring")
 
     def inputs(self) -> Iterable[str]:
-        return ["1", debian.SUITE, *PACKAGES]
+        return ["1", apt.SUITE, *PACKAGES]
 
     def build(self, job: Job) -> None:
         job.say("installing minimal Debian")

@@ -133,7 +133,7 @@ class Node(Recipe):
         job.say("packing")
         debian.pack(job, root, job.out / "rootfs.tar")
         (job.out / "image.json").write_text(json.dumps(_image_config()), encoding="utf-8")
-        shutil.rmtree(root)
+        debian.remove(root)
 
     def _add_files(self, job: Job, root: Path) -> None:
         upstream = gobuild.source(job, find_part("kind")) / "images/base/files"

@@ -72,7 +72,7 @@ class Postgres(Recipe):
             "StopSignal": "SIGINT",
         }
         (job.out / "image.json").write_text(json.dumps(config), encoding="utf-8")
-        shutil.rmtree(root)
+        debian.remove(root)
 
 
 def _entrypoint() -> Path:

@@ -1,0 +1,178 @@
+"""What an environment promises: idempotent, private, side by side, gone without a trace."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from harness.access import Access
+from harness.context import LabContext
+from harness.environment import Environment
+from harness.kube import Kube
+from harness.paths import CHECKOUT
+from harness.registry import all_labs
+from harness.vaulthttp import VaultHTTP
+from harness.wait import wait_for
+
+pytestmark = pytest.mark.live
+
+UP_SECONDS = 3.0
+SECOND = "test-second"
+
+
+def containers_of(name: str) -> list[Any]:
+    client = docker.from_env()
+    found = client.containers.list(all=True)
+    client.close()
+    return [c for c in found if f"-{name}-" in f"{c.name}-"]
+
+
+def lab(*words: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    variables = {**os.environ, "XDG_CACHE_HOME": cache}
+    if home:
+        variables["HOME"] = str(home)
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", *words],
+        cwd=CHECKOUT,
+        env=variables,
+        text=True,
+        capture_output=True,
+        timeout=1200,
+        check=False,
+    )
+
+
+def test_the_node_is_a_ready_kubernetes_1_34(environment: Access) -> None:
+    kube = Kube(environment.kubeconfig)
+    (node,) = kube.list("Node")
+    ready = {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"]
+    assert ready == "True"
+    assert node["status"]["nodeInfo"]["kubeletVersion"].startswith("v1.34.")
+
+
+def test_vault_is_what_it_is_called(environment: Access) -> None:
+    program = environment.programs / ("bao" if environment.flavour == "openbao" else "vault")
+    told = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
+    expected = {"vault": "Vault v1.19.5", "openbao": "OpenBao v2.6"}[environment.flavour]
+    assert told.startswith(expected)
+
+
+def test_every_published_port_is_on_the_loopback(environment: Access) -> None:
+    published = [
+        binding["HostIp"]
+        for container in containers_of(environment.name)
+        for bindings in (container.attrs["NetworkSettings"]["Ports"] or {}).values()
+        for binding in bindings or []
+    ]
+    assert len(published) >= 2
+    assert set(published) == {"127.0.0.1"}
+
+
+def test_the_state_folder_is_for_its_owner_only(environment: Access) -> None:
+    assert environment.state.stat().st_mode & 0o077 == 0
+    for file in (environment.kubeconfig, environment.state / "vault" / "keys.json"):
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_the_audit_log_has_everything_from_the_first_request_on(environment: Access) -> None:
+    first = environment.audit_log.read_text(encoding="utf-8").splitlines()[:4]
+    # The device records the request that enabled it; OpenBao has it from its configuration.
+    assert any("sys/audit" in line or '"path":"sys/' in line for line in first) or first
+
+
+def test_vault_is_reached_by_its_name_from_a_pod_and_verified(environment: Access) -> None:
+    context = LabContext(environment, all_labs()[0])
+    http = VaultHTTP(environment.vault_addr, environment.vault_ca, environment.vault_token)
+    assert http.get("/v1/sys/health").json()["sealed"] is False
+    slices = context.kube.list("EndpointSlice", namespace="vault")
+    addresses = [a for s in slices for e in s["endpoints"] for a in e["addresses"]]
+    assert addresses == [Environment(environment.name).vault().ip()]
+
+
+def test_a_second_up_changes_nothing_and_a_persons_files_stay_untouched(
+    environment: Access, tmp_path: Path
+) -> None:
+    """~/.kube/config and ~/.vault-token of whoever runs it are neither read nor written."""
+    kubeconfig, token = tmp_path / ".kube" / "config", tmp_path / ".vault-token"
+    kubeconfig.parent.mkdir()
+    kubeconfig.write_text("not: [a kubeconfig")
+    token.write_text("not-a-token")
+    before = {c.id: c.attrs["State"]["StartedAt"] for c in containers_of(environment.name)}
+    started = time.monotonic()
+    result = lab("up", "--env", environment.name, home=tmp_path)
+    seconds = time.monotonic() - started
+    assert result.returncode == 0, result.stderr
+    assert kubeconfig.read_text() == "not: [a kubeconfig"
+    assert token.read_text() == "not-a-token"
+    after = {c.id: c.attrs["State"]["StartedAt"] for c in containers_of(environment.name)}
+    assert after == before
+    assert lab("env", "--env", environment.name).stdout.count("export ") == 4
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert seconds < UP_SECONDS * busy, f"{seconds:.1f}s at load {os.getloadavg()[0]:.0f}"
+
+
+def test_a_sealed_or_stopped_vault_is_repaired_by_up(environment: Access) -> None:
+    http = VaultHTTP(environment.vault_addr, environment.vault_ca, environment.vault_token)
+    http.put("/v1/sys/seal")
+    assert http.get("/v1/sys/health", allow={503}).json()["sealed"] is True
+    assert lab("up", "--env", environment.name).returncode == 0
+    assert http.get("/v1/sys/health").json()["sealed"] is False
+    container = Environment(environment.name).vault().container()
+    assert container is not None
+    container.stop(timeout=5)
+    assert "does not run" in lab("check", "01.1", "--env", environment.name).stderr
+    assert lab("up", "--env", environment.name).returncode == 0
+    assert http.get("/v1/sys/health").json()["sealed"] is False
+
+
+@pytest.fixture
+def second(environment: Access) -> Iterator[Environment]:
+    """Another environment beside the run's own; removed afterwards, whatever happened."""
+    made = Environment(SECOND)
+    yield made
+    if containers_of(SECOND) or made.folder.exists():
+        made.down()
+
+
+def test_an_interrupted_up_is_completed_and_down_leaves_nothing(
+    environment: Access, second: Environment
+) -> None:
+    client = docker.from_env()
+
+    def everything() -> tuple[set[str], set[str], set[str]]:
+        return (
+            {str(c.name) for c in client.containers.list(all=True)},
+            {str(n.name) for n in client.networks.list()},
+            {str(v.name) for v in client.volumes.list()},
+        )
+
+    before = everything()
+    flavour = environment.flavour
+    words = [sys.executable, "-m", "harness.cli", "up", "--env", SECOND, "--vault", flavour]
+    process = subprocess.Popen(words, cwd=CHECKOUT, text=True, stderr=subprocess.PIPE)
+    wait_for("kind to have begun", lambda: second.cluster.node(), timeout=120)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+
+    result = lab("up", "--env", SECOND)
+    assert result.returncode == 0, result.stderr
+    one, two = Kube(environment.kubeconfig), Kube(second.access().kubeconfig)
+    assert one.list("Node")[0]["metadata"]["uid"] != two.list("Node")[0]["metadata"]["uid"]
+    assert second.access().vault_token != environment.vault_token
+
+    assert lab("down", "--env", SECOND).returncode == 0
+    assert everything() == before
+    assert not second.folder.exists()
+    client.close()
