@@ -14,6 +14,8 @@ escapes is a defect of this project.
 
 from __future__ import annotations
 
+from harness.redact import redact
+
 
 class LabError(Exception):
     """What happened, where it happened and what to do about it."""
@@ -21,10 +23,9 @@ class LabError(Exception):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.hint = hint
-        super().__init__(what)
+        # Errors are printed, logged and shown in notebooks: what they say is masked here.
+        self.what, self.where, self.hint = redact(what), redact(where), redact(hint)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         lines = [self.what]

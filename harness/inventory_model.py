@@ -37,9 +37,9 @@ class Item:
     `/api/v1/namespaces/lab01/pods/web` in the cluster. `noun` and `name` are for people.
     `copy` is its content, None when that is secret; `kept` then says that a copy lies in
     Vault (harness.vaultsafe). `parent` is the path of the mount or namespace that it
-    goes with, `owner` the path of the object that makes it (ownerReferences). `leaving`
-    says that it, or its namespace, is being deleted already. `kind` tells harness.reset
-    how to write it.
+    goes with, `owner` the path of the object that makes it (ownerReferences), `holder`
+    who got a token or a lease, and how. `leaving` says that it, or its namespace, is being
+    deleted already. `kind` tells harness.reset how to write it.
     """
 
     path: str
@@ -53,6 +53,7 @@ class Item:
     leaving: bool = False
     parent: str = ""
     owner: str = ""
+    holder: str = ""
 
     @property
     def in_cluster(self) -> bool:
@@ -157,7 +158,8 @@ def _follows(item: Item, before: Inventory, after: Inventory) -> bool:
 def difference(before: Inventory, after: Inventory) -> list[str]:
     """What happened between two inventories, a sentence each; [] when they are equal.
 
-    What is being deleted already counts as gone.
+    What is being deleted already counts as gone. A token or a lease counts as new only
+    when its holder had none: whatever runs in both states logs in again when it likes.
     """
     return list(differences(before, after).values())
 
@@ -165,8 +167,10 @@ def difference(before: Inventory, after: Inventory) -> list[str]:
 def differences(before: Inventory, after: Inventory) -> dict[str, str]:
     """The sentences of `difference`, by the path of what they are about."""
     found = compare(before, after)
+    holders = {item.holder for item in before.items.values()} - {""}
+    new = [item for item in found.new if not item.leaving and item.holder not in holders]
     return {
-        **{item.path: f"{item} is new" for item in found.new if not item.leaving},
+        **{item.path: f"{item} is new" for item in new},
         **{old.path: f"{old} changed{_which(old, new)}" for old, new in found.changed},
         **{item.path: f"{item} is gone" for item in found.gone},
     }

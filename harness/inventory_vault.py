@@ -151,6 +151,7 @@ class VaultState:
                 kind="lease",
                 passing=True,
                 parent=mount.path,
+                holder=f"{at}{name}".rpartition("/")[0],
             )
 
     def _secret_ids(self, mount: Item) -> Iterator[Item]:
@@ -179,13 +180,15 @@ class VaultState:
             )
             entry = (answer.json().get("data") or {}) if answer.status_code == 200 else {}
             if owns_token(entry, self.prefix):
+                name = str(entry.get("display_name") or entry.get("path"))
                 yield Item(
                     f"auth/token/accessors/{accessor}",
                     "token of",
-                    str(entry.get("display_name") or entry.get("path")),
+                    name,
                     "",
                     kind="token",
                     passing=True,
+                    holder=f"{name} by {entry.get('path')}",
                 )
 
     def _entities(self) -> Iterator[Item]:

@@ -66,6 +66,10 @@ class Keys:
     ) -> None:
         termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
 
+    def forget(self) -> None:
+        """Throw away what was typed while nobody asked; before the prompt is printed."""
+        termios.tcflush(self._file, termios.TCIFLUSH)
+
     def ask(self, highest: int, echo: Callable[[str], None]) -> str | int:
         """Wait for an answer: "go", "back", "skip", "quit" or a number up to `highest`.
 
@@ -73,7 +77,6 @@ class Keys:
         it. `echo` is told what to show behind the prompt. Keys without a meaning are
         passed over.
         """
-        termios.tcflush(self._file, termios.TCIFLUSH)
         number = ""
         while True:
             key = self._read()

@@ -78,6 +78,7 @@ class Presentation(Tour):
 
     def _ask(self, count: int) -> str | int:
         prompt = PROMPT.format(last=count)
+        self.keys.forget()
         self.console.print(Text(prompt, style="dim"), end="")
 
         def echo(number: str) -> None:
@@ -124,7 +125,11 @@ def laid_out(command: str, width: int) -> str:
         return command
     lines: list[str] = []
     for chunk in _chunks(_WORD.findall(command), width):
-        if lines and len(lines[-1]) + 1 + len(chunk) <= width and "\n" not in lines[-1] + chunk:
+        if (
+            lines
+            and len(lines[-1]) + len(chunk) + len("  \\") <= width
+            and "\n" not in lines[-1] + chunk
+        ):
             lines[-1] += f" {chunk}"
         else:
             lines.append(f"    {chunk}" if lines else chunk)

@@ -17,7 +17,7 @@ from harness import reset_kube, reset_vault
 from harness.errors import GaveUp, LabError, UsageError
 from harness.inventory import THREADS, Inventory, Surroundings
 from harness.inventory_model import differences
-from harness.reset_plan import Action, plan
+from harness.reset_plan import WORKLOADS, Action, plan
 from harness.wait import wait_for
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ SETTLE_SECONDS = 30
 EVERY = 0.2
 # So many looks at the same remainder, acted upon each time, show that acting does not help.
 LOOKS = 3
+# After so many looks, what a program of the earlier state logs in for is left to it: it
+# would log in again for ever.
+STRICT_LOOKS = 2
+_GOT_ANEW = ("token", "lease", "entity")
 
 
 def restore(context: LabContext, baseline: Inventory) -> list[str]:
@@ -64,7 +68,8 @@ def wipe(context: LabContext) -> list[str]:
 class _Return:
     """One way back: look, act, look again, until nothing differs or nothing helps.
 
-    `patient`: namespaces on their way out are waited for.
+    `patient`: namespaces on their way out are waited for. `unrest`: what something that
+    runs in the earlier state has got anew since the way back began; it may keep that.
     """
 
     around: Surroundings
@@ -74,6 +79,7 @@ class _Return:
     failed: dict[str, LabError] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     seen: list[frozenset[str]] = field(default_factory=list)
+    unrest: set[str] = field(default_factory=set)
 
     def run(self) -> list[str]:
         """Go all the way; raise LabError with what is left."""
@@ -111,12 +117,18 @@ class _Return:
         # Copies in the safe are made when a baseline is stored; a way back adds none.
         present = self.around.take(keep=False)
         actions = plan(self.baseline, present)
+        if len(self.seen) >= STRICT_LOOKS and _has_workloads(self.baseline):
+            self.unrest |= {a.item.path for a in actions if a.item.kind in _GOT_ANEW} - {
+                path for paths in self.seen for path in paths
+            }
+        actions = [action for action in actions if action.item.path not in self.unrest]
         waits = [action for action in actions if _is_leaving(action, present)]
         ready = [action for action in actions if action not in waits]
         leaving = waits if self.patient else []
+        changes = differences(self.baseline, present) if ready else {}
         self.left = {
-            **({a.item.path: f"{a.item} is still being deleted" for a in leaving}),
-            **(differences(self.baseline, present) if ready else {}),
+            **{action.item.path: f"{action.item} is still being deleted" for action in leaving},
+            **{path: line for path, line in changes.items() if path not in self.unrest},
         }
         return ready, leaving
 
@@ -137,6 +149,11 @@ class _Return:
             where=f"lab {self.baseline.lab}, environment {self.around.context.access.name}",
             hint=f"./lab reset {self.baseline.lab}, which removes the whole lab",
         )
+
+
+def _has_workloads(baseline: Inventory) -> bool:
+    """Whether something runs in the earlier state that may log in to Vault by itself."""
+    return any(i.kind == "custom" or i.noun in WORKLOADS for i in baseline.items.values())
 
 
 def _is_leaving(action: Action, present: Inventory) -> bool:

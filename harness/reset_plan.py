@@ -38,7 +38,7 @@ class Stage(IntEnum):
     PUT_INSIDE = 24
     PUT_NAMESPACES = 25
     PUT_OBJECTS = 26
-    PUT_WORKLOADS = 27
+    PUTWORKLOADS = 27
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Action:
 
 # These go on their own account even when what they belong to goes as a whole.
 _ALWAYS = {"token", "lease", "entity", "custom"}
-_WORKLOADS = {
+WORKLOADS = {
     "CronJob",
     "DaemonSet",
     "Deployment",
@@ -124,7 +124,7 @@ def _character(mount: Item) -> tuple[object, ...]:
 
 def _explicit(item: Item, going: Iterable[str]) -> bool:
     """Whether a new item has to be removed by itself, as it does not go with its parent."""
-    return item.parent not in going or item.kind in _ALWAYS or item.noun in _WORKLOADS
+    return item.parent not in going or item.kind in _ALWAYS or item.noun in WORKLOADS
 
 
 def _removal(item: Item) -> Stage:
@@ -150,7 +150,7 @@ def _putting(item: Item) -> Stage:
     if item.in_cluster:
         if item.noun == "Namespace":
             return Stage.PUT_NAMESPACES
-        return Stage.PUT_WORKLOADS if item.noun in _WORKLOADS else Stage.PUT_OBJECTS
+        return Stage.PUTWORKLOADS if item.noun in WORKLOADS else Stage.PUT_OBJECTS
     if item.kind in ("mount", "auth method"):
         return Stage.PUT_MOUNTS
     if not item.parent:

@@ -141,7 +141,7 @@ class Tour:
         self.console.print()
         self.console.print(
             Text(
-                f"{len(self.timings)} steps in {total:.0f}s, every one checked. ",
+                f"{_steps(len(self.timings))} in {total:.0f}s, every one checked. ",
                 style="bold green",
             )
             + Text("Next: ./lab learn (the same as notebooks), ./lab shell, ./lab status")
@@ -149,6 +149,10 @@ class Tour:
 
     def _width(self) -> int:
         return min(WIDEST, self.console.width or shutil.get_terminal_size().columns)
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def shortened(command: str) -> list[str]:

@@ -9,10 +9,10 @@ terminal the view is redrawn in place; elsewhere only changes are printed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from time import monotonic
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -62,7 +62,7 @@ class Watch:
                 if step is not current:
                     current, shown = step, View()
                     self._begin(step)
-                started = time.monotonic()
+                started = monotonic()
                 view = self._look(step)
                 self._show(step, view, shown)
                 shown = view
@@ -70,7 +70,7 @@ class Watch:
                     passed.append(step)
                     self._print(Text("✓ ", style="green") + Text(f"step {step.id} is done"))
                     continue
-                self._rest(max(CHECK_SECONDS, REST * (time.monotonic() - started)))
+                self._rest(max(CHECK_SECONDS, REST * (monotonic() - started)))
         return passed
 
     def _current(self, steps: Sequence[Step], passed: list[Step]) -> Step | None:

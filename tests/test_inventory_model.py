@@ -42,6 +42,15 @@ def test_what_goes_by_itself_may_be_gone_but_not_new() -> None:
     assert difference(holding(), holding(TOKEN)) == ["token of app is new"]
 
 
+def test_who_had_a_token_may_have_another() -> None:
+    mine = replace(TOKEN, holder="app by auth/lab01-jwt/login")
+    again = replace(mine, path="auth/token/accessors/y")
+    other = replace(again, holder="web by auth/lab01-jwt/login")
+    assert difference(holding(mine), holding(mine, again)) == []
+    assert difference(holding(mine), holding(mine, other)) == ["token of app is new"]
+    assert [item.path for item in compare(holding(mine), holding(again)).new] == [again.path]
+
+
 def test_pods_of_a_deployment_that_was_there_are_its_own_business() -> None:
     again = replace(POD, path=POD.path + "b")
     newer = replace(SET, path=SET.path + "2")

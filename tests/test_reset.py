@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from harness.errors import EnvironmentLacks, LabError, UsageError
 from harness.inventory import Inventory
 from harness.vaulthttp import VaultUnreachable
 from tests.fake_lab import World, make_world
+from tests.fake_vault import Answer
 
 
 @pytest.fixture
@@ -229,6 +231,40 @@ def test_a_service_keeps_its_address(world: World) -> None:
     )
     reset.restore(world.lab(), before)
     assert world.cluster.objects[path]["spec"] == {"clusterIP": "10.0.0.9", "ports": []}
+
+
+def agent_logs_in_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever a token is revoked, there is a new one."""
+    answer = world.vault.request
+
+    def request(method: str, path: str, **options: Any) -> Answer:
+        given = answer(method, path, **options)
+        if path.endswith("revoke-accessor"):
+            number = len(world.vault.calls)
+            world.vault.tokens[f"new-{number}"] = {"path": "auth/lab01-k8s/login"}
+        return given
+
+    monkeypatch.setattr(world.vault, "request", request)
+
+
+def test_a_program_of_the_earlier_state_may_log_in_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reset, "SETTLE_SECONDS", 60)
+    before = inventory.take(world.lab())
+    log_in(world)
+    agent_logs_in_for_ever(world, monkeypatch)
+    reset.restore(world.lab(), before)
+    assert "t2" not in world.vault.tokens
+    assert len([name for name in world.vault.tokens if name.startswith("new-")]) == 1
+
+
+def test_a_program_that_a_wipe_does_not_reach_is_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_logs_in_for_ever(world, monkeypatch)
+    with pytest.raises(LabError, match="token of auth/lab01-k8s/login is new"):
+        reset.wipe(world.lab())
 
 
 # -- what goes wrong ------------------------------------------------------------------------

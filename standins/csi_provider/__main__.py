@@ -1,0 +1,77 @@
+"""Run the provider: `python -m standins.csi_provider -endpoint=/provider/vault.sock`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import yaml
+
+from standins.csi_provider import RUNTIME_NAME, VERSION
+from standins.csi_provider.cluster import KubernetesCluster
+from standins.csi_provider.connection import from_environment, overlay
+from standins.csi_provider.errors import ConfigError
+from standins.csi_provider.flags import Flags, parse_flags
+from standins.csi_provider.kubeapi import Access, NoAccount, in_cluster, kube_api
+from standins.csi_provider.mount import Provider
+from standins.csi_provider.server import serving
+from standins.csi_provider.transport import Transport, patience_from
+from standins.csi_provider.vault import ClientCache
+from standins.logs import Log, configure
+from standins.serving import CannotServe
+
+log = Log("standins.csi_provider")
+
+
+async def run(flags: Flags, access: Access) -> None:
+    """Serve until SIGTERM or SIGINT. Raises CannotServe and ConfigError."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    environment = from_environment(os.environ)
+    overlay(environment, flags.connection)
+    transport = Transport(patience_from(os.environ))
+    clients = ClientCache(
+        transport,
+        flags.cache_size,
+        environment=environment,
+        flags=flags.connection,
+        default_mount=flags.mount,
+    )
+    try:
+        async with kube_api(access) as api:
+            provider = Provider(clients, KubernetesCluster(api, flags.hmac_secret))
+            async with serving(provider, flags.endpoint, flags.health_address):
+                await stop.wait()
+    finally:
+        await transport.close()
+
+
+def describe(output: str) -> str:
+    """What -version prints."""
+    about = {"runtimeName": RUNTIME_NAME, "gitVersion": VERSION, "standIn": True}
+    if output == "yaml":
+        return str(yaml.safe_dump(about, sort_keys=False)).rstrip()
+    return json.dumps(about, indent=2 if output == "json-pretty" else None)
+
+
+def main() -> int:
+    """The exit code: 0 after a signal, 1 when it cannot serve, 2 for wrong flags."""
+    flags = parse_flags(sys.argv[1:])
+    if flags.version:
+        print(describe(flags.output))
+        return 0
+    configure(flags.log_level)
+    try:
+        asyncio.run(run(flags, in_cluster(os.environ)))
+    except (CannotServe, ConfigError, NoAccount) as error:
+        print(f"vault-csi-provider (stand-in): {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

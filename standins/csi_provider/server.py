@@ -1,0 +1,23 @@
+"""The provider's two doors: the driver's socket, and /health/ready once that is open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from standins.csi_provider.mount import Provider
+from standins.serving import grpc_socket, health_page
+
+
+@asynccontextmanager
+async def serving(provider: Provider, endpoint: str, health_address: str) -> AsyncIterator[None]:
+    """Serve until the block ends. Raises CannotServe."""
+    async with (
+        grpc_socket(provider.handlers(), endpoint),
+        health_page(health_address, "/health/ready", _no_problem),
+    ):
+        yield
+
+
+async def _no_problem() -> str:
+    return ""

@@ -1,0 +1,137 @@
+"""One injector from start to end: keep a certificate, serve, and leave without a gap.
+
+It listens only once it has a certificate, so a probe that connects has proved one. When
+it is told to end it gives the Lease back and lets the calls it has finish. That no new
+calls are routed to it by then is the Deployment's part (a preStop sleep).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from kubernetes.aio import config as kube_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from standins.injector.election import Election
+from standins.injector.keeper import AutoKeeper, FileKeeper, Keeper
+from standins.injector.kube import KubeCluster
+from standins.injector.server import KEEP_ALIVE, Webhook
+from standins.injector.serving import ServingContext
+from standins.injector.settings import Settings
+
+log = logging.getLogger("injector.run")
+
+ROUND = 5.0
+"""Seconds between two looks at the certificate, the Lease and the CA bundle."""
+FIRST_ROUND = 0.5
+"""Seconds between two tries while there is no certificate yet."""
+FINISH = 10.0
+"""Seconds that calls which have begun get to finish."""
+
+
+async def run(settings: Settings, namespace: str, identity: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingError for what cannot be served."""
+    context = ServingContext(settings.tls_min_version, settings.tls_cipher_suites)
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    async with _keeper(settings, namespace, identity) as keeper:
+        await serve(settings, keeper, context, ending)
+
+
+async def serve(
+    settings: Settings,
+    keeper: Keeper,
+    context: ServingContext,
+    ending: asyncio.Event,
+    *,
+    on_listening: Callable[[int], None] | None = None,
+) -> None:
+    """Keep the certificate and serve with it until `ending` is set.
+
+    `on_listening` is called with the port once it is open.
+    """
+    while not await keep(keeper, context):
+        if await happened(ending, FIRST_ROUND):
+            return
+    runner = web.AppRunner(
+        Webhook(settings).app(), keepalive_timeout=KEEP_ALIVE, shutdown_timeout=FINISH
+    )
+    await runner.setup()
+    try:
+        host, _, port = settings.listen.rpartition(":")
+        # No host means every address, which in a pod is the pod's own.
+        site = web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=context.ssl)
+        await site.start()
+        log.info("listening", extra={"address": settings.listen})
+        if on_listening:
+            on_listening(runner.addresses[0][1])
+        while not await happened(ending, ROUND):
+            await keep(keeper, context)
+        log.info("ending")
+        await keeper.end()
+    finally:
+        await runner.cleanup()
+
+
+async def keep(keeper: Keeper, context: ServingContext) -> bool:
+    """One round of the keeper; whether there is a certificate to serve with."""
+    try:
+        pair = await keeper.round()
+        if pair is None:
+            return False
+        context.use(pair)
+    except Exception:
+        # This loop must outlive whatever a round meets; the certificate in use stays.
+        log.exception("round failed")
+        return False
+    return True
+
+
+async def happened(event: asyncio.Event, within: float) -> bool:
+    """Wait for an event; whether it came within that many seconds."""
+    try:
+        async with asyncio.timeout(within):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def _keeper(settings: Settings, namespace: str, identity: str) -> AsyncIterator[Keeper]:
+    from_files = bool(settings.tls_cert_file)
+    if not settings.tls_auto and (from_files or not settings.use_leader_elector):
+        yield _make_keeper(settings, None, identity)
+        return
+    configuration = Configuration()
+    # The client's configuration loader carries no annotations.
+    kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    async with ApiClient(configuration) as api:
+        yield _make_keeper(settings, KubeCluster(api, namespace), identity)
+
+
+def _make_keeper(settings: Settings, cluster: KubeCluster | None, identity: str) -> Keeper:
+    if settings.tls_cert_file:
+        ca = Path(settings.tls_ca_cert_file) if settings.tls_ca_cert_file else None
+        return FileKeeper(
+            Path(settings.tls_cert_file),
+            Path(settings.tls_key_file),
+            ca,
+            cluster,
+            settings.tls_auto,
+        )
+    election = Election(cluster, identity) if cluster and settings.use_leader_elector else None
+    return AutoKeeper(
+        cluster,
+        [host for host in settings.tls_auto_hosts.split(",") if host] or ["localhost"],
+        webhook=settings.tls_auto,
+        election=election,
+    )

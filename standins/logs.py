@@ -1,0 +1,76 @@
+"""Log lines for machines and people: time, level, message, then key=value pairs.
+
+Values that are not plain words are quoted, so that a line break in an object's name
+cannot fake a line. What is logged is names, counts and durations; nobody passes a
+token, a parameter map or a file's content to a logger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
+LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "off": logging.CRITICAL + 1,
+}
+
+
+class Pairs(logging.Formatter):
+    """`2026-11-24T07:00:00Z INFO  mounted pod=web files=2`."""
+
+    default_msec_format = None
+    default_time_format = "%Y-%m-%dT%H:%M:%S%z"
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        pairs = getattr(record, "pairs", {})
+        words = [self.formatTime(record), f"{record.levelname:<5}", record.getMessage()]
+        words += [f"{key}={quote(str(value))}" for key, value in pairs.items()]
+        if record.exc_info and record.exc_info[0]:
+            words.append(f"defect={record.exc_info[0].__name__}")
+            words.append(quote(self.formatException(record.exc_info)))
+        return " ".join(words)
+
+
+class Log:
+    """A logger whose calls take the pairs as keyword arguments."""
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, message: str, **pairs: object) -> None:
+        """For following one mount step by step."""
+        self._logger.debug(message, extra={"pairs": pairs})
+
+    def info(self, message: str, **pairs: object) -> None:
+        """One line for each thing that happened."""
+        self._logger.info(message, extra={"pairs": pairs})
+
+    def warn(self, message: str, **pairs: object) -> None:
+        """It went on, but somebody should look."""
+        self._logger.warning(message, extra={"pairs": pairs})
+
+    def defect(self, message: str, **pairs: object) -> None:
+        """An exception that nobody foresaw, with its traceback on the same line."""
+        self._logger.error(message, extra={"pairs": pairs}, exc_info=True)
+
+
+def quote(text: str) -> str:
+    """`text` as it is when it is one plain word, else as a JSON string."""
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def configure(level: str) -> None:
+    """Send the logs to stderr. An unknown level means info, as in the real provider."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Pairs())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("standins").setLevel(LEVELS.get(level.lower(), logging.INFO))

@@ -1,0 +1,112 @@
+"""Run the registrar: `python -m standins.registrar -csi-address=… -kubelet-registration-path=…`.
+
+The flags are those of node-driver-registrar, with one dash or two. It waits for the
+driver's socket as long as it takes, serves until SIGTERM, and ends with status 1 when
+kubelet refuses the driver.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from standins.logs import Log, configure
+from standins.registrar.identity import BadDriver, Driver
+from standins.registrar.registration import Registration, problem
+from standins.serving import CannotServe, grpc_socket, health_page
+
+log = Log("standins.registrar")
+
+# How often the log says that the driver is still not there.
+PATIENCE_SECONDS = 30.0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line; wrong words end the process with status 2."""
+    parser = argparse.ArgumentParser(prog="python -m standins.registrar", allow_abbrev=False)
+    for name, default, about in (
+        ("csi-address", "/run/csi/socket", "the driver's socket, as this container sees it"),
+        ("kubelet-registration-path", None, "the driver's socket, as kubelet sees it"),
+        ("plugin-registration-path", "/registration", "kubelet's folder of registration sockets"),
+        ("http-endpoint", "", "where /healthz is served, [host]:port; nowhere if empty"),
+        ("log-level", "info", "debug, info, warn, error or off"),
+    ):
+        parser.add_argument(
+            f"-{name}", f"--{name}", default=default, required=default is None, help=about
+        )
+    return parser.parse_args(arguments)
+
+
+async def run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
+    """Register the driver and serve until `stop`. Raises CannotServe and BadDriver."""
+    address = arguments.csi_address.removeprefix("unix://")
+    async with grpc.aio.insecure_channel(f"unix:{address}") as channel, AsyncExitStack() as stack:
+        driver = Driver(channel)
+        name = await _name_of(driver, address, stop)
+        if not name:
+            return
+        registration = Registration(name, arguments.kubelet_registration_path)
+        socket = Path(arguments.plugin_registration_path) / f"{name}-reg.sock"
+        await stack.enter_async_context(grpc_socket(registration.handlers(), str(socket)))
+        if arguments.http_endpoint:
+            await stack.enter_async_context(
+                health_page(arguments.http_endpoint, "/healthz", lambda: problem(driver, socket))
+            )
+        await _first(stop, registration.refused)
+        if registration.reason:
+            raise CannotServe(f"kubelet refuses the driver {name}: {registration.reason}")
+
+
+async def _name_of(driver: Driver, address: str, stop: asyncio.Event) -> str:
+    """The driver's name once it answers; "" when told to stop before."""
+    while not stop.is_set():
+        asking = asyncio.ensure_future(driver.name(timeout=PATIENCE_SECONDS))
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not asking.done():
+            asking.cancel()
+            return ""
+        try:
+            return asking.result()
+        except grpc.aio.AioRpcError as error:
+            log.warn("still waiting for the driver", address=address, code=error.code().name)
+    return ""
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of the events is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
+async def _until_signal(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(arguments, stop)
+
+
+def main() -> int:
+    """The exit code: 0 after a signal, 1 when it cannot register, 2 for wrong flags."""
+    arguments = parse(sys.argv[1:])
+    configure(arguments.log_level)
+    try:
+        asyncio.run(_until_signal(arguments))
+    except (CannotServe, BadDriver) as error:
+        print(f"node-driver-registrar (stand-in): {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Serving gRPC on a unix socket and a health page beside it, and ending in good order.
+
+Such a socket lies in a folder of the host and outlives a killed process, so a stale one
+is removed first; any other file of that name is somebody else's and stops the start.
+On the way out, running calls get GRACE seconds before their connections go.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from aiohttp import web
+
+from standins.logs import Log
+
+log = Log(__name__)
+
+# Seconds; below the 30 that Kubernetes gives a pod by default.
+GRACE = 20.0
+# sun_path of sockaddr_un (unix(7)), less its closing NUL.
+LONGEST_SOCKET = 107
+
+
+class CannotServe(Exception):
+    """The socket or the health port cannot be opened; `str()` says why."""
+
+
+def clear_socket(path: str) -> None:
+    """Remove the socket of an earlier run. Raises CannotServe for anything else there."""
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        raise CannotServe(f"{path}: longer than the {LONGEST_SOCKET} bytes of a socket's path")
+    try:
+        kind = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise CannotServe(f"{path}: exists and is not a socket")
+    log.info("removing the socket of an earlier run", endpoint=path)
+    Path(path).unlink()
+
+
+@asynccontextmanager
+async def grpc_socket(handlers: grpc.GenericRpcHandler, endpoint: str) -> AsyncIterator[None]:
+    """Serve `handlers` on the socket `endpoint` until the block ends. Raises CannotServe."""
+    clear_socket(endpoint)
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((handlers,))
+    try:
+        # grpc reports a failed bind as RuntimeError or as port 0, by version.
+        bound = server.add_insecure_port(f"unix:{endpoint}")
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise CannotServe(f"{endpoint}: cannot listen there; is the folder there and writable?")
+    await server.start()
+    log.info("serving", endpoint=endpoint)
+    try:
+        yield
+    finally:
+        log.info("ending", grace_seconds=GRACE)
+        await server.stop(GRACE)
+        Path(endpoint).unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def health_page(
+    address: str, path: str, problem: Callable[[], Awaitable[str]]
+) -> AsyncIterator[None]:
+    """Answer `path` on "[host]:port" until the block ends. Raises CannotServe.
+
+    The answer is 200 while `problem()` returns "", else 500 with that text.
+    """
+
+    async def answer(request: web.Request) -> web.Response:
+        found = await problem()
+        return web.Response(status=500 if found else 200, text=found)
+
+    host, _, port = address.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise CannotServe(f"health address {address!r} is not [host]:port")
+    app = web.Application()
+    app.router.add_get(path, answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
+        except OSError as error:
+            reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            raise CannotServe(f"health address {address}: cannot listen ({reason})") from None
+        log.info("health page", address=address, path=path)
+        yield
+    finally:
+        await runner.cleanup()
