@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
+from standins import gojson
 from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.yamltext import INTEGER, Loader, parse_integer
-from standins.operator import gojson
 
 # The driver's own limits; refusing here names the object instead of failing the write.
 LONGEST_PATH = 4096

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from standins import gojson
 from standins.csi_provider.errors import MountError, RequestError
 from standins.csi_provider.objects import SecretObject
-from standins.operator import gojson
 
 
 @dataclass(frozen=True)

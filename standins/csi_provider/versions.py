@@ -11,8 +11,8 @@ import base64
 import hashlib
 import hmac
 
+from standins import gojson
 from standins.csi_provider.objects import SecretObject
-from standins.operator import gojson
 
 
 def object_version(entry: SecretObject, key: bytes, content: bytes) -> str:
