@@ -1,0 +1,164 @@
+"""The resources that only configure others: connection, auth, global auth, transformation.
+
+They are checked when they change and get `status.valid`; an invalid one is tried again every
+few seconds. A change of an auth or a connection ends the clients that were made with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+from standins import gojson
+from standins.operator import conditions, model, timing, transform
+from standins.operator.context import Context, release, report
+from standins.operator.model import Key, Obj, Reason
+from standins.operator.references import ReferenceRefused
+from standins.operator.vaulthttp import VaultError
+
+log = logging.getLogger("operator")
+
+
+async def connection(context: Context, key: Key) -> float | None:
+    """VaultConnection: can Vault be asked for its seal status?"""
+    obj = context.find(key)
+    if obj is None:
+        return None
+    if model.deleting(obj):
+        _end_clients(context, obj)
+        await release(context, obj)
+        return None
+    address = model.spec(obj).get("address", "")
+    found, fault = [], ""
+    try:
+        api = await context.connections.api(obj)
+    except ValueError as error:
+        fault = str(error)
+        text = f"Failed to construct Vault client: {fault}"
+        context.recorder.event(obj, Reason.VAULT_CLIENT_ERROR, text, warning=True)
+        text = f"Failed to setup Vault client, address={address}, err={fault}"
+        found.append(
+            conditions.condition(obj, "VaultClient", Reason.VAULT_CLIENT_CONFIG_ERROR, False, text)
+        )
+    else:
+        try:
+            await api.call("GET", "sys/seal-status")
+        except VaultError as error:
+            fault = str(error)
+            text = f"Failed to check Vault seal status: {fault}"
+            context.recorder.event(obj, Reason.VAULT_CLIENT_ERROR, text, warning=True)
+            text = f"Vault ping failed, address={address}, errs={fault}"
+            reason = Reason.INVALID_CONFIGURATION
+            found.append(conditions.condition(obj, "VaultPing", reason, False, text))
+        else:
+            text = f"Vault ping, address={address}"
+            found.append(conditions.condition(obj, "VaultPing", Reason.ACCEPTED, True, text))
+    good = not fault
+    reason = Reason.ACCEPTED if good else Reason.INVALID_CONFIGURATION
+    text = f"Successfully validated resource, address={address}"
+    if not good:
+        text = f"Failed to validate resource, address={address}, errs={fault}"
+    found.append(conditions.condition(obj, "ResourceValidation", reason, good, text))
+    what = "accepted" if good else "invalid"
+    context.recorder.event(obj, reason, f"VaultConnection {what}", warning=not good)
+    # Conditions of an earlier try that do not hold any more must not stay.
+    fresh = {**obj, "status": {**model.status(obj), "conditions": []}}
+    await report(context, fresh, {"valid": good}, *found, healthy=good)
+    return None if good else timing.error_retry()
+
+
+def _end_clients(context: Context, connection_obj: Obj) -> None:
+    for auth in context.store.all(model.AUTH):
+        try:
+            merged = context.resolver.merged(auth)[0]
+            uses = context.resolver.connection_for(merged)
+        except ReferenceRefused:
+            continue
+        if model.uid(uses) == model.uid(connection_obj):
+            context.clients.prune(f"{model.namespace(auth)}/{model.name(auth)}")
+
+
+def connection_changed(context: Context, obj: Obj) -> None:
+    """A VaultConnection has a new generation: its clients are replaced."""
+    _end_clients(context, obj)
+
+
+async def auth(context: Context, key: Key) -> float | None:
+    """VaultAuth: does its global merge, is its connection there?"""
+    obj = context.find(key)
+    if obj is None:
+        return None
+    if model.deleting(obj):
+        context.clients.prune(f"{key.namespace}/{key.name}")
+        await release(context, obj)
+        return None
+    found: list[conditions.Condition] = []
+    faults: list[str] = []
+    merged = obj
+    if model.spec(obj).get("vaultAuthGlobalRef") is not None:
+        try:
+            merged, shared = context.resolver.merged(obj)
+        except ReferenceRefused as error:
+            faults.append(str(error))
+            text = str(error)
+        else:
+            where = model.key_of(model.AUTH_GLOBAL, shared or {})
+            text = (
+                f"VaultAuthGlobal successfully merged, key={where}, "
+                f"uid={model.uid(shared or {})}, generation={model.generation(shared or {})}"
+            )
+        found.append(conditions.condition(obj, "Available", "VaultAuthGlobalRef", not faults, text))
+    if key.namespace == context.operator_namespace and not model.spec(merged).get(
+        "vaultConnectionRef"
+    ):
+        faults.append(
+            f'vaultConnectionRef must be set on resources in the "{key.namespace}" namespace'
+        )
+    try:
+        context.resolver.connection_for(merged)
+    except ReferenceRefused as error:
+        faults.append(str(error))
+        text = f"Invalid VaultConnectionRef: {error}"
+        context.recorder.event(obj, Reason.INVALID_RESOURCE_REF, text, warning=True)
+    spec_hash = hashlib.blake2b(
+        gojson.dumps(model.spec(merged)).encode(), digest_size=32
+    ).hexdigest()
+    known = model.status(obj).get("specHash")
+    if not faults and known and known != spec_hash:
+        context.clients.prune(f"{key.namespace}/{key.name}")
+    error_text = "; ".join(faults)
+    changes = {"valid": not faults, "error": error_text, "specHash": spec_hash}
+    await report(context, obj, changes, *found, healthy=not faults)
+    text = "Successfully handled VaultAuth resource request"
+    if faults:
+        text = f"Failed to handle VaultAuth resource request: err={error_text}"
+    context.recorder.event(obj, Reason.ACCEPTED, text, warning=bool(faults))
+    return timing.error_retry() if faults else None
+
+
+async def auth_global(context: Context, key: Key) -> float | None:
+    """VaultAuthGlobal: nothing to check by itself; it shows its faults where it is merged."""
+    obj = context.find(key)
+    if obj is None or model.deleting(obj):
+        return None
+    if model.status(obj) != {"valid": True, "error": ""}:
+        change = {"status": {"valid": True, "error": ""}}
+        now = await context.kube.patch(
+            key.kind, key.namespace, key.name, change, subresource="status"
+        )
+        context.store.put(key.kind, now)
+    return None
+
+
+async def transformation(context: Context, key: Key) -> float | None:
+    """SecretTransformation: do its templates and patterns parse?"""
+    obj = context.find(key)
+    if obj is None or model.deleting(obj):
+        return None
+    faults = transform.check(model.spec(obj), str(key))
+    if faults:
+        text = "Failed to validate configured templates: " + "; ".join(faults)
+        context.recorder.event(obj, Reason.INVALID_CONFIGURATION, text, warning=True)
+    changes = {"valid": not faults, "error": "; ".join(faults)}
+    await report(context, obj, changes, healthy=not faults)
+    return None

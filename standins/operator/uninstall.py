@@ -1,0 +1,35 @@
+"""Removes the finalizers that would keep objects from going once the operator is gone.
+
+Upstream runs this as the chart's pre-delete hook; it covers, as there, only auths,
+connections, leased secrets and certificates in the operator's own namespace.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from standins.operator import model
+from standins.operator.kube import KubeApi, KubeError
+
+log = logging.getLogger("operator")
+
+_KINDS = (model.AUTH, model.CONNECTION, model.DYNAMIC, model.PKI)
+
+
+async def remove_finalizers(kube: KubeApi, namespace: str) -> int:
+    """How many objects were set free. A refusal is logged, the others are still done."""
+    count = 0
+    for kind in _KINDS:
+        for obj in await kube.list_all(kind, namespace):
+            present = model.meta(obj).get("finalizers") or []
+            left = [entry for entry in present if entry != model.FINALIZERS[kind]]
+            if left == present:
+                continue
+            change = {"metadata": {"finalizers": left}}
+            try:
+                await kube.patch(kind, namespace, model.name(obj), change)
+                count += 1
+            except KubeError as error:
+                log.warning("%s %s: finalizer not removed: %s", kind, model.name(obj), error)
+    log.info("removed %d finalizers", count)
+    return count
