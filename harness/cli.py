@@ -8,6 +8,7 @@ LabError tree become one block of text and their exit code (style.md section 5).
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -400,6 +401,8 @@ def _print(data: Any, output: str, tables: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    # Ended by another program is ended by a person: builds and kind must not be left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return int(app(args=arguments, prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
