@@ -5,7 +5,7 @@ ask the cluster; the role knows the account and the audience; its policies name 
 the secret is there. A refusal at the end rarely says which link broke ("permission
 denied"). `diagnose` tests them in that order with probes of its own and removes every
 probe again. It never reads a secret as the pod's account, because the checks ask Vault's
-audit log who did. The links themselves are in harness.diagnosis_server, _login, _policy.
+audit log who did. The links are in harness.diagnosis_server, _login, _reviewer, _policy.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.diagnosis_chain import Chain, Finding, Link
-from harness.diagnosis_login import REFUSALS, REVIEWER, revoke
+from harness.diagnosis_reviewer import REFUSALS, REVIEWER, revoke
 
 POLICY, PATH, SECRET, LOGIN = "policy", "policy path", "secret", "log-in"
 # Policies that always exist.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,7 @@ import urllib3
 from harness.errors import EnvironmentLacks
 from harness.inventory_model import Item
 from harness.kube import LAB_LABEL, REQUEST_SECONDS, KubeRefused, Object
+from harness.manifest import clean
 from harness.vaultsafe import Safe
 
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -69,7 +70,7 @@ class KubeKind:
     @property
     def custom(self) -> bool:
         """Whether a CustomResourceDefinition stands behind it, so that finalizers may wait."""
-        return not _BUILT_IN.fullmatch(self.group) or self.group == "secrets-store.csi.x-k8s.io"
+        return not _BUILT_IN.fullmatch(self.group)
 
     def path(self, namespace: str = "", name: str = "") -> str:
         """The API path of the collection or of one object."""
@@ -208,111 +209,3 @@ def _owner(owners: list[Object], namespace: str, paths: dict[Any, KubeKind]) -> 
         if kind:
             return kind.path(namespace, owner["name"])
     return ""
-
-
-# -- what counts of an object ---------------------------------------------------------------
-
-_METADATA = ("name", "namespace", "labels", "annotations")
-_NOISY_ANNOTATIONS = (
-    "deployment.kubernetes.io/revision",
-    "deprecated.daemonset.template.generation",
-    "kubectl.kubernetes.io/last-applied-configuration",
-    "kubernetes.io/service-account.uid",
-    "pv.kubernetes.io/",
-    "volume.beta.kubernetes.io/",
-    "volume.kubernetes.io/",
-)
-_NOISY_LABELS = (
-    "kubernetes.io/metadata.name",
-    "controller-uid",
-    "batch.kubernetes.io/controller-uid",
-)
-_TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - the prefix of a volume's name, no secret
-
-
-def clean(entry: Object) -> Object:
-    """The object as a person would have to write it to get it: no status, no server's filling."""
-    body: Object = json.loads(json.dumps({k: v for k, v in entry.items() if k != "status"}))
-    body["metadata"] = {k: v for k, v in body["metadata"].items() if k in _METADATA and v}
-    _drop(body["metadata"], "annotations", _NOISY_ANNOTATIONS)
-    _drop(body["metadata"], "labels", _NOISY_LABELS)
-    tidy = _TIDY.get(body["kind"])
-    if tidy:
-        tidy(body)
-    return body
-
-
-def _drop(holder: Object, field: str, prefixes: tuple[str, ...]) -> None:
-    kept = {k: v for k, v in (holder.get(field) or {}).items() if not k.startswith(prefixes)}
-    if kept:
-        holder[field] = kept
-    else:
-        holder.pop(field, None)
-
-
-def _tidy_pod(body: Object) -> None:
-    spec = body["spec"]
-    spec.pop("nodeName", None)
-    # The token volume gets a random name; the server adds it again.
-    volumes = [v for v in _named(spec, "volumes") if not v["name"].startswith(_TOKEN_VOLUME)]
-    _set(spec, "volumes", volumes)
-    for field in ("containers", "initContainers"):
-        for container in _named(spec, field):
-            mounts = _named(container, "volumeMounts")
-            _set(
-                container,
-                "volumeMounts",
-                [m for m in mounts if not m["name"].startswith(_TOKEN_VOLUME)],
-            )
-
-
-def _tidy_service(body: Object) -> None:
-    spec = body["spec"]
-    if spec.get("clusterIP") != "None":
-        for field in ("clusterIP", "clusterIPs"):
-            spec.pop(field, None)
-    spec.pop("healthCheckNodePort", None)
-    for port in spec.get("ports") or []:
-        port.pop("nodePort", None)
-
-
-def _tidy_claim(body: Object) -> None:
-    body["spec"].pop("volumeName", None)
-
-
-def _tidy_namespace(body: Object) -> None:
-    body.pop("spec", None)
-
-
-def _tidy_job(body: Object) -> None:
-    spec = body["spec"]
-    if not spec.get("manualSelector"):
-        spec.pop("selector", None)
-        _drop(spec["template"]["metadata"], "labels", (*_NOISY_LABELS, "job-name", "batch."))
-        _drop(body["metadata"], "labels", (*_NOISY_LABELS, "job-name", "batch."))
-
-
-def _tidy_secret(body: Object) -> None:
-    if body.get("type") == "kubernetes.io/service-account-token":
-        body.pop("data", None)  # the token controller fills it
-
-
-_TIDY = {
-    "Job": _tidy_job,
-    "Namespace": _tidy_namespace,
-    "PersistentVolumeClaim": _tidy_claim,
-    "Pod": _tidy_pod,
-    "Secret": _tidy_secret,
-    "Service": _tidy_service,
-}
-
-
-def _named(holder: Object, field: str) -> Iterator[Object]:
-    yield from holder.get(field) or []
-
-
-def _set(holder: Object, field: str, values: list[Object]) -> None:
-    if values:
-        holder[field] = values
-    else:
-        holder.pop(field, None)

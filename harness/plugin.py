@@ -209,8 +209,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         failed[file] = "the set-up"
         raise
     item.config.stash[_notebook_served] = file
-    path = filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH")))
-    os.environ |= {"LAB_ENV": access.name, "PYTHONPATH": os.pathsep.join(path)}
+    os.environ |= {
+        "LAB_ENV": access.name,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys((str(CHECKOUT), *_python_path()))),
+        # A person's start-up scripts must not run in the notebooks, nor their history grow.
+        "IPYTHONDIR": str(access.state / "ipython"),
+    }
+
+
+def _python_path() -> list[str]:
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
 def _start_clean(keeper: Keeper, file: Path) -> Access:

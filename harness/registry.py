@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 from functools import cache
+from types import ModuleType
 
 from harness.errors import UsageError
 from harness.paths import CHECKOUT
@@ -29,8 +30,22 @@ def all_labs() -> tuple[Lab, ...]:
         labs = [value for value in vars(module).values() if isinstance(value, Lab)]
         if len(labs) != 1 or labs[0].number != match.group(1):
             raise TypeError(f"{module.__name__} must define exactly one Lab numbered {match[1]}")
+        in_order_of_imports(module, labs[0])
         found.append(labs[0])
     return tuple(found)
+
+
+def in_order_of_imports(module: ModuleType, lab: Lab) -> None:
+    """Number the steps in the order in which `module` imports the modules that make them.
+
+    Steps register themselves when their module is imported, and a notebook imports what
+    its cells use in another order than the lab's own steps.py does.
+    """
+    modules = [value.__name__ for value in vars(module).values() if isinstance(value, ModuleType)]
+    order = {name: place for place, name in enumerate(modules)}
+    lab.steps.sort(key=lambda step: order.get(step.do.__module__, len(order)))
+    for number, step in enumerate(lab.steps, start=1):
+        step.number = number
 
 
 def find_lab(number: str) -> Lab:

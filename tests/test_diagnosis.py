@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness import certs, diagnosis_login
+from harness import certs, diagnosis_reviewer
 from harness.context import LabContext
 from harness.diagnosis import Finding, LoginPath, add_cause, diagnose, explain
 from harness.errors import CheckFailed, LabError
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
 
 @pytest.fixture
 def lab(served: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> FakeLab:
-    monkeypatch.setattr(diagnosis_login, "may_review", lambda *_: True)
+    monkeypatch.setattr(diagnosis_reviewer, "may_review", lambda *_: True)
     return FakeLab(*served)
 
 
@@ -217,7 +217,7 @@ def test_an_account_without_the_right_is_told_from_a_dead_token(
     lab: FakeLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab.http.reviews = False
-    monkeypatch.setattr(diagnosis_login, "may_review", lambda *_: False)
+    monkeypatch.setattr(diagnosis_reviewer, "may_review", lambda *_: False)
     assert "reviewer may not create TokenReviews" in cause(lab)
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from harness import inventory
 from harness.errors import EnvironmentLacks
-from harness.inventory_kube import clean
 from harness.inventory_kv import version_state
 from harness.inventory_vault import owns_token
 from harness.kube import LAB_LABEL
+from harness.manifest import clean
 from harness.redact import register
 from harness.vaulthttp import VaultUnreachable
 from tests.fake_lab import World, make_world

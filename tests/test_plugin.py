@@ -153,9 +153,9 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
     keeper.close()
 
 
-def test_live_tests_are_left_out_unless_asked_for() -> None:
-    settings = (CHECKOUT / "pyproject.toml").read_text()
-    assert 'addopts = ["-m", "not live"]' in settings
+def test_live_tests_are_left_out_unless_asked_for(pytestconfig: pytest.Config) -> None:
+    given = pytestconfig.getini("addopts")
+    assert given[given.index("-m") + 1] == "not live"
 
 
 def test_a_notebook_runs_in_the_environment_of_the_run_from_a_clean_start(
@@ -221,7 +221,8 @@ def toy_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs pytest with the plugin on the toy, in this process: importing takes seconds."""
     pytester.makeconftest('pytest_plugins = ["harness.plugin"]')
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    monkeypatch.setenv("LAB_ENV", "the run sets it; the original comes back")
+    for name in ("LAB_ENV", "IPYTHONDIR"):
+        monkeypatch.setenv(name, "the run sets it; the original comes back")
     monkeypatch.setenv("TOY_STATE", str(pytester.path))
     toylab.install(monkeypatch.setattr)
     monkeypatch.setattr(Keeper, "access", lambda self, needs=(): toylab.access(pytester.path))

@@ -351,7 +351,9 @@ def test_nothing_is_changed_where_one_side_does_not_answer(
     assert not [call for call in calls if "revoke" in call]
 
 
-@pytest.mark.parametrize(("lab", "root"), [("02", "root-token-of-this-world"), ("01", "another")])
+@pytest.mark.parametrize(
+    ("lab", "root"), [("02", "root-token-of-this-world"), ("01", "other-root-token")]
+)
 def test_a_state_of_something_else_is_refused(world: World, lab: str, root: str) -> None:
     wrong = inventory.take(world.lab(lab, root))
     with pytest.raises(UsageError, match="of another lab or environment"):

@@ -8,9 +8,11 @@ from typing import Any
 
 from harness import expect
 from harness.context import LabContext
+from harness.diagnosis import LoginPath
 from labs.lab01_http_api.database import CREATE_USER
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
+from labs.lab01_http_api.trust import way_in
 
 SOURCE = Path(__file__).parent / "app" / "service.py"
 RULER = "# ──"
@@ -148,3 +150,8 @@ def _(lab: LabContext) -> None:
         lines_for_vault() > 50,
         f"the price: {lines_for_vault()} lines that do nothing but live with Vault",
     )
+
+
+@application.diagnosis
+def _(lab: LabContext) -> LoginPath:
+    return way_in(lab, role="service", pod="service", secret=lab.path("db", "creds", "service"))

@@ -9,8 +9,10 @@ from psycopg import sql
 
 from harness import expect
 from harness.context import LabContext
+from harness.diagnosis import LoginPath
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
+from labs.lab01_http_api.trust import way_in
 
 # How Vault makes a database user; the words in {{ }} are filled in by Vault.
 CREATE_USER = """
@@ -203,6 +205,11 @@ def _(lab: LabContext) -> None:
         "a lease of two seconds ran out, and its user is gone",
         found=brief or "no lab.notes['brief_user']",
     )
+
+
+@database_users.diagnosis
+def _(lab: LabContext) -> LoginPath:
+    return way_in(lab, role="shop", pod="app", secret=lab.path("db", "creds", "app"))
 
 
 @database_users.undo

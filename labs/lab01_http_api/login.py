@@ -106,7 +106,7 @@ def _(lab: LabContext) -> None:
 
 @pod_reads.diagnosis
 def _(lab: LabContext) -> LoginPath:
-    return way_in(lab, pod="app", secret=lab.path("kv", "data", "app"))
+    return way_in(lab, pod="app", secret=lab.path("kv", "data", "app"), fields=("password",))
 
 
 def _file(lab: LabContext, name: str) -> dict[str, Any]:

@@ -26,16 +26,22 @@ def delegator(lab: LabContext, account: str) -> Any:
     }
 
 
-def way_in(lab: LabContext, pod: str = "", secret: str = "") -> LoginPath:
+def way_in(
+    lab: LabContext,
+    role: str = "app",
+    pod: str = "",
+    secret: str = "",
+    fields: tuple[str, ...] = (),
+) -> LoginPath:
     """How the account `app` gets in, as the steps that log in diagnose it."""
     return LoginPath(
         mount=lab.path("kubernetes"),
-        role="app",
+        role=role,
         service_account="app",
         reviewer="reviewer",
         pod=pod,
         secret=secret,
-        fields=("password",) if secret else (),
+        fields=fields,
     )
 
 

@@ -21,6 +21,7 @@ from harness.canary import KEEPERS, open_to_others, search
 from harness.context import LabContext
 from harness.environment import Environment
 from harness.errors import CheckFailed, LabError
+from harness.paths import CHECKOUT
 from harness.process import CommandFailed
 from harness.redact import MASK, Secret, redact
 from harness.registry import all_labs
@@ -112,6 +113,8 @@ def test_a_notebook_that_prints_secrets_shows_none(
     context: LabContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAB_ENV", context.access.name)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     lab = context.lab
     notebook = read(NOTEBOOKS / file_name(lab), as_version=4)
     notebook["cells"] += [
