@@ -262,11 +262,15 @@ class Kube:
             raise KubeRefused(f"kubectl logs {pod}", error.status or 0, _message(error)) from error
         return cast(bytes, answer.data).decode(errors="replace")
 
-    def events(self, name: str, namespace: str = "") -> Lines:
-        """`Reason: message` of every event about the object of this name, oldest first."""
+    def events(self, name: str, namespace: str = "", uid: str = "") -> Lines:
+        """`Reason: message` of every event about the object of this name, oldest first.
+
+        Events outlive their object: `uid` leaves out those of a namesake before it.
+        """
         target = namespace or self.namespace
+        selector = f"involvedObject.name={name}" + (f",involvedObject.uid={uid}" if uid else "")
         items = self.core.list_namespaced_event(
-            target, field_selector=f"involvedObject.name={name}", _request_timeout=REQUEST_SECONDS
+            target, field_selector=selector, _request_timeout=REQUEST_SECONDS
         ).items
         items.sort(key=lambda e: e.last_timestamp or e.event_time or e.metadata.creation_timestamp)
         return [f"{event.reason}: {event.message}" for event in items]

@@ -100,7 +100,9 @@ def _tidy_secret(body: Object) -> None:
 
 def _tidy_workload(body: Object) -> None:
     # When an operator or `kubectl rollout restart` restarted it last is not what it is.
-    _drop(body["spec"]["template"].setdefault("metadata", {}), "annotations", _RESTARTED)
+    template = (body.get("spec") or {}).get("template")
+    if template:
+        _drop(template.setdefault("metadata", {}), "annotations", _RESTARTED)
 
 
 _TIDY = {

@@ -10,6 +10,10 @@ harness.render.
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
+
+import IPython.display
 
 from harness import kernel
 from harness.access import Access
@@ -78,6 +82,12 @@ class NotebookLab(LabContext):
             print(redact(line))
         if not done:
             print("There was nothing to remove.")
+
+    def show(self, picture: Path) -> None:
+        """Show a PNG below the cell."""
+        display: Any = IPython.display.display
+        image: Any = IPython.display.Image
+        display(image(filename=str(picture)))
 
     @property
     def show_calls(self) -> bool:
