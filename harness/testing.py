@@ -53,11 +53,14 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
     """Run the stages; return 0 when all passed, 1 otherwise."""
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir()
+    unit = _pytest("unit", "-q", "tests", "-m", "not live", "-n", "auto", *arguments)
     results = [
         _stage("lint", _python("-m", "ruff", "check", ".")),
         _stage("format", _python("-m", "ruff", "format", "--check", ".")),
         _stage("types", _python("-m", "mypy")),
-        _stage("unit tests", _pytest("unit", "tests", "-m", "not live", "-n", "auto", *arguments)),
+        _stage(
+            "unit tests", _pytest("unit", "-q", "tests", "-m", "not live", "-n", "auto", *arguments)
+        ),
     ]
     if not quick:
         for flavour, name in FLAVOURS.items():
@@ -77,7 +80,8 @@ def _live(flavour: str, name: str, supply: str, arguments: Sequence[str]) -> lis
         results.append(Result(f"up ({flavour})", True, time.monotonic() - started))
         common = ("--lab-env", name, "--lab-vault", flavour, "--lab-supply", supply, "--lab-keep")
         where = EVERYTHING if flavour == "vault" else ON_BOTH_FLAVOURS
-        live = _pytest(f"live-{flavour}", *where, "-m", "live", *common, *arguments)
+        # A line a test: some take a minute, and a row of dots would come all at once.
+        live = _pytest(f"live-{flavour}", "-v", *where, "-m", "live", *common, *arguments)
         results.append(_stage(f"labs ({flavour})", live))
         if flavour == "vault":
             notebooks = [str(file) for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))]
@@ -86,6 +90,7 @@ def _live(flavour: str, name: str, supply: str, arguments: Sequence[str]) -> lis
                     "notebooks",
                     _pytest(
                         "notebooks",
+                        "-v",
                         "--nbval-lax",
                         "--nbval-current-env",
                         "--nbval-cell-timeout=120",
@@ -124,7 +129,7 @@ def _python(*words: str) -> list[str]:
 
 def _pytest(report: str, *words: str) -> list[str]:
     junit = REPORTS / f"{report}.xml"
-    return _python("-m", "pytest", "-q", f"--junitxml={junit}", *words)
+    return _python("-m", "pytest", f"--junitxml={junit}", *words)
 
 
 _pass_on: Callable[[str], None] = print

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,17 @@ def test_a_state_folder_that_is_a_file(lab: Lab) -> None:
     result = lab("up")
     assert result.returncode == 2
     assert "state folder cannot be used" in result.stderr
+
+
+def test_a_port_in_use_is_named(lab: Lab) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = lab("up", "--vault-port", port)
+    assert result.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_version_names_the_pinned_parts(lab: Lab) -> None:

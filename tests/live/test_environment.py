@@ -135,6 +135,22 @@ def test_a_sealed_or_stopped_vault_is_repaired_by_up(environment: Access) -> Non
     assert http.get("/v1/sys/health").json()["sealed"] is False
 
 
+def test_an_interrupted_step_is_done_again(environment: Access) -> None:
+    """Ctrl-C in the middle of a step; the same command undoes the half and does it whole."""
+    kube = Kube(environment.kubeconfig, "lab01")
+    assert lab("reset", "01", "--env", environment.name).returncode == 0
+    words = [sys.executable, "-m", "harness.cli", "solve", "01.1", "--env", environment.name]
+    process = subprocess.Popen(words, cwd=CHECKOUT, text=True, stderr=subprocess.PIPE)
+    wait_for("the step to have made its pod", lambda: kube.get("Pod", "app"), timeout=90)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    again = lab("solve", "01.1", "--env", environment.name)
+    assert again.returncode == 0, again.stderr
+    assert lab("check", "01.1", "--env", environment.name).returncode == 0
+
+
 @pytest.fixture
 def second(environment: Access) -> Iterator[Environment]:
     """Another environment beside the run's own; removed afterwards, whatever happened."""
