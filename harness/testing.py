@@ -58,9 +58,7 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
         _stage("lint", _python("-m", "ruff", "check", ".")),
         _stage("format", _python("-m", "ruff", "format", "--check", ".")),
         _stage("types", _python("-m", "mypy")),
-        _stage(
-            "unit tests", _pytest("unit", "-q", "tests", "-m", "not live", "-n", "auto", *arguments)
-        ),
+        _stage("unit tests", unit),
     ]
     if not quick:
         for flavour, name in FLAVOURS.items():
