@@ -159,7 +159,10 @@ def version() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code."""
     # Ended by another program is ended by a person: builds and kind must not be left behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell starts what it puts in the background with Ctrl-C ignored, and so would be all
+    # that is started from here: `kill -INT` must work there too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return int(app(args=arguments, prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:
