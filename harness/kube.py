@@ -237,7 +237,11 @@ class Kube:
         if session.is_open():
             session.close()
             raise ExecFailed(f"kubectl exec {pod}", -1, f"no end after {timeout:.0f}s\n{out}{err}")
-        status = session.returncode
+        try:
+            status = session.returncode
+        except ValueError as error:
+            # The client takes for a number what is a sentence: the container does not run.
+            raise ExecFailed(f"kubectl exec {pod}", -1, f"{error}\n{out}{err}") from error
         if status != 0:
             raise ExecFailed(f"kubectl exec {pod}", int(status or -1), out + err)
         return str(out)

@@ -222,3 +222,16 @@ def steps_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return found
 
     return make
+
+
+@pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.number)
+def test_no_cell_takes_a_name_away_from_a_later_one(lab: Lab) -> None:
+    # All cells share one namespace, and what the steps import is imported once, at the top.
+    imported = {name for step in lab.steps for name in source_of(step).imports}
+    for step in lab.steps:
+        bound = {
+            node.id
+            for node in ast.walk(ast.parse(source_of(step).code))
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+        assert not bound & imported, step.id

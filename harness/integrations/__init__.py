@@ -6,12 +6,23 @@ from collections.abc import Iterable, Mapping
 
 from harness.errors import UsageError
 from harness.integrations.base import Integration, Site
+from harness.integrations.csi import CsiIntegration
+from harness.integrations.injector import InjectorIntegration
+from harness.integrations.operator import OperatorIntegration
 from harness.integrations.postgres import PostgresIntegration
+from harness.integrations.second_vault import SecondVaultIntegration
 
 __all__ = ["INTEGRATIONS", "Integration", "Site", "find", "parts_of"]
 
 INTEGRATIONS: Mapping[str, Integration] = {
-    integration.name: integration for integration in (PostgresIntegration(),)
+    integration.name: integration
+    for integration in (
+        PostgresIntegration(),
+        CsiIntegration(),
+        InjectorIntegration(),
+        OperatorIntegration(),
+        SecondVaultIntegration(),
+    )
 }
 
 
@@ -25,6 +36,11 @@ def find(name: str) -> Integration:
         ) from None
 
 
-def parts_of(needs: Iterable[str]) -> list[str]:
-    """The parts of the supply that these integrations take."""
-    return [part for name in needs for part in find(name).parts]
+def parts_of(needs: Iterable[str], *, upstream: bool = False) -> list[str]:
+    """The parts that these integrations take from the offline (or the online) supply."""
+    found: list[str] = []
+    for name in needs:
+        integration = find(name)
+        other = integration.upstream_parts if upstream else None
+        found += integration.parts if other is None else other
+    return found

@@ -22,8 +22,9 @@ class Site:
     """Where an integration is installed: one environment.
 
     `folder` is the integration's own in the environment's state (0700). `labels` belong
-    on every container and object. `kube(namespace)` is the cluster. `vault_ca` is the
-    certificate that Vault is verified with, `vault_pod_addr` the address for pods.
+    on every container and object. `kube(namespace)` is the cluster, `kubeconfig` the way
+    there for a program. `vault_ca` is the certificate that Vault is verified with,
+    `vault_pod_addr` the address for pods.
     """
 
     environment: str
@@ -31,16 +32,24 @@ class Site:
     network: str
     labels: Mapping[str, str]
     kube: Callable[[str], Kube]
+    kubeconfig: Path
     provided: Mapping[str, Provided]
     vault_ca: Path
     vault_pod_addr: str
 
 
 class Integration(ABC):
-    """One integration; no state of its own between calls."""
+    """One integration; no state of its own between calls.
+
+    `parts` are what it takes from the offline supply; `upstream_parts` what it takes from
+    the online one, None when that is the same. `pod_parts` are images among them that its
+    pods run although they are not made for pods alone, so the node must have them.
+    """
 
     name: str
     parts: tuple[str, ...] = ()
+    upstream_parts: tuple[str, ...] | None = None
+    pod_parts: tuple[str, ...] = ()
     about: str = ""
 
     @abstractmethod

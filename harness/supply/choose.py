@@ -54,11 +54,14 @@ class Answer:
         return f"{self.place.name} answered in {self.seconds:.1f}s"
 
 
-def choose(name: str, parts: Iterable[str], progress: Progress) -> Supply:
+def choose(
+    name: str, parts: Iterable[str], progress: Progress, fetched: Iterable[str] | None = None
+) -> Supply:
     """The supply called `name`, or for "auto" the one that can provide `parts` soonest.
 
-    Its `why` is set. Raises UsageError for an unknown name, EnvironmentLacks when
-    neither supply can serve here.
+    `fetched` are the parts that the online supply would be asked for instead, where that
+    differs (upstream's images in the place of stand-ins). Its `why` is set. Raises
+    UsageError for an unknown name, EnvironmentLacks when neither supply can serve here.
     """
     wanted = tuple(parts)
     if name not in SUPPLIES:
@@ -71,16 +74,16 @@ def choose(name: str, parts: Iterable[str], progress: Progress) -> Supply:
         supply = OfflineSupply()
         supply.why = "it was asked for"
     else:
-        supply = _automatic(wanted, progress)
+        supply = _automatic(wanted, wanted if fetched is None else tuple(fetched), progress)
     return supply
 
 
-def _automatic(parts: tuple[str, ...], progress: Progress) -> Supply:
+def _automatic(parts: tuple[str, ...], fetched: tuple[str, ...], progress: Progress) -> Supply:
     offline, online = OfflineSupply(), OnlineSupply()
     if offline.cached(parts):
         offline.why = "everything is in the cache, built here earlier"
         return offline
-    missing = online.missing(parts)
+    missing = online.missing(fetched)
     if not missing:
         online.why = "everything is on this machine already"
         return online

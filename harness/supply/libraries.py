@@ -1,4 +1,4 @@
-"""The Python libraries of the app image, at the versions and hashes of requirements.lock.
+"""The Python libraries of the images built here, at the versions and hashes of requirements.lock.
 
 pip runs on this machine, where its configuration and certificates hold, and fetches
 wheels for the Python of Debian bookworm; the image needs neither pip nor a network.
@@ -23,13 +23,13 @@ _WHEEL_TAGS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 
 
 def list_file() -> Path:
-    """The committed list of names."""
+    """The committed list of names for the app image."""
     return clusters() / "online" / "app" / "libraries.txt"
 
 
-def wanted() -> str:
-    """The lock's entries for every library of the app image."""
-    lines = list_file().read_text(encoding="utf-8").splitlines()
+def wanted(listed: Path | None = None) -> str:
+    """The lock's entries for every library named in `listed` (default: the app image's)."""
+    lines = (listed or list_file()).read_text(encoding="utf-8").splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     return requirements((CHECKOUT / "requirements.lock").read_text(encoding="utf-8"), names)
 
@@ -47,16 +47,19 @@ def requirements(lock: str, names: list[str]) -> str:
     if missing:
         raise UsageError(
             f"requirements.lock has no {', '.join(missing)}",
-            where=str(list_file()),
+            where="requirements.lock",
             hint="git checkout requirements.lock",
         )
     return "".join(entries[name] for name in names)
 
 
-def fetch(site: Path, architecture: str) -> None:
-    """Unpack the libraries' wheels for a Linux of `architecture` (Go's name) into `site`."""
+def fetch(site: Path, architecture: str, listed: Path | None = None) -> None:
+    """Unpack the libraries' wheels for a Linux of `architecture` (Go's name) into `site`.
+
+    `listed` is the file that names them (default: the app image's).
+    """
     lock = site.with_name("requirements.txt")
-    lock.write_text(wanted(), encoding="utf-8")
+    lock.write_text(wanted(listed), encoding="utf-8")
     machine = _WHEEL_MACHINES.get(architecture, architecture)
     shutil.rmtree(site, ignore_errors=True)
     process.run(

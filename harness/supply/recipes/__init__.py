@@ -25,6 +25,7 @@ NAMES = (
     "openbao",
     "postgres",
     "csi_driver",
+    "standins",
     "helm",
 )
 

@@ -1,0 +1,84 @@
+"""A second Vault beside the first, for what only shows with two: whose outage is whose.
+
+The same server as the environment's own, with a CA, keys and an audit file of its own. Pods
+reach it as https://second-vault.vault.svc:8200. Nothing of it is in a lab's inventory: a step
+that writes to it undoes that itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import NotUp
+from harness.integrations.base import Integration, Site
+from harness.notes import read_json, write_json
+from harness.services import free_port, outside_service
+from harness.vault import FLAVOURS, VaultServer
+from harness.vaulthttp import VaultHTTP
+
+NAME = "second-vault"
+POD_ADDR = f"https://{NAME}.vault.svc:8200"
+
+
+@dataclass(frozen=True)
+class SecondVault:
+    """How to reach it. `http` is its administrator; `audit_log` is its own."""
+
+    http: VaultHTTP
+    pod_addr: str
+    ca: Path
+    audit_log: Path
+    server: VaultServer
+
+    @classmethod
+    def of(cls, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
+        """The second Vault of the environment whose state folder this is. Raises NotUp."""
+        record = read_json(state / NAME / "server.json")
+        if not record:
+            raise NotUp("this environment has no second Vault", hint="./lab up, or ./lab run")
+        server = VaultServer(
+            record["environment"],
+            FLAVOURS[record["flavour"]],
+            state / NAME,
+            record["network"],
+            NAME,
+        )
+        http = VaultHTTP(server.address(record["port"]), server.ca, server.token, on_call)
+        return cls(http, POD_ADDR, server.ca, server.audit_log, server)
+
+    def unseal(self) -> None:
+        """Unseal with the key that the environment keeps, and wait until it is active."""
+        self.server.unseal(self.http)
+
+
+class SecondVaultIntegration(Integration):
+    """Installs it. Its image is the first Vault's, so it takes no part of its own."""
+
+    name = NAME
+    about = "a second Vault beside the cluster"
+
+    def install(self, site: Site) -> str:
+        """Make, start or unseal the container, and lead pods to it."""
+        # The environment's own flavour: another integration may have brought the other one, too.
+        chosen = read_json(site.folder.parent / "environment.json").get("flavour", "vault")
+        flavour = FLAVOURS[chosen]
+        server = VaultServer(site.environment, flavour, site.folder, site.network, NAME)
+        site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = site.folder / "server.json"
+        port = int(read_json(file).get("port") or free_port())
+        made = server.up(site.provided[flavour.part].image, port)
+        write_json(
+            file,
+            {
+                "environment": site.environment,
+                "flavour": flavour.name,
+                "network": site.network,
+                "port": port,
+            },
+        )
+        kube = site.kube("vault")
+        for document in outside_service("vault", NAME, server.ip(), 8200, "https"):
+            kube.apply(document)
+        return f"{flavour.name} container, " + ("created, unsealed" if made else "was running")

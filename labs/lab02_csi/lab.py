@@ -1,0 +1,23 @@
+"""The Lab object of lab 02; the steps register themselves with it, topic by topic."""
+
+from __future__ import annotations
+
+from harness import Lab
+
+csi = Lab(
+    "02",
+    "The CSI provider",
+    minutes=45,
+    needs=("postgres", "csi"),
+    goal="A pod finds its secrets as files in memory, and knows nothing of Vault: kubelet, a CSI "
+    "driver and a Vault provider fetch them before its container starts.",
+    remember=(
+        "The pod needs no Vault client, and no Kubernetes Secret: files in memory, there "
+        "before the first container starts, or the container does not start.",
+        "The pod's own service account decides what may be read. The provider is only a "
+        "messenger and has no rights in Vault.",
+        "Files rotate; environment variables and subPath mounts keep what they started with.",
+        "Once a class has secretObjects there is a copy in etcd, and all you gained is lost.",
+        "Why a volume was refused stands in the pod's events. That a rotation failed does not.",
+    ),
+)

@@ -1,0 +1,286 @@
+"""What the steps of lab 02 are made of: classes, pods with CSI volumes, and looks into them.
+
+A pod's files are compared by SHA-256, so that no value passes through a check. `nudge` is
+how a lab does not wait for kubelet: it calls the driver again whenever a pod changes, and
+a new annotation is a change.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness import expect
+from harness.context import LabContext
+from harness.diagnosis import LoginPath
+from harness.errors import GaveUp
+
+API = "secrets-store.csi.x-k8s.io/v1"
+DRIVER = "secrets-store.csi.k8s.io"
+DRIVER_NAMESPACE = "kube-system"
+CLASS, STATUS = "SecretProviderClass", "SecretProviderClassPodStatus"
+MANAGED = "secrets-store.csi.k8s.io/managed"
+NUDGE = "lab/nudge"
+
+_numbers = itertools.count(1)
+
+
+def secret_class(
+    lab: LabContext,
+    name: str,
+    objects: str,
+    *,
+    role: str = "app",
+    mount: str = "kubernetes",
+    provider: str = "vault",
+    secrets: list[Any] | None = None,
+    api: str = API,
+    **parameters: str,
+) -> Any:
+    """A SecretProviderClass: log in with `role` at this lab's auth method, then read `objects`.
+
+    `objects` is YAML text, as in a manifest. `secrets` are the secretObjects; any other
+    keyword is one more parameter of the provider.
+    """
+    synced = {"secretObjects": secrets} if secrets else {}
+    return {
+        "apiVersion": api,
+        "kind": CLASS,
+        "metadata": {"name": name},
+        "spec": {
+            "provider": provider,
+            **synced,
+            "parameters": {
+                "roleName": role,
+                "vaultAuthMountPath": lab.path(mount),
+                **parameters,
+                "objects": objects.strip() + "\n",
+            },
+        },
+    }
+
+
+def pod_spec(
+    lab: LabContext,
+    volumes: Mapping[str, str],
+    *,
+    account: str = "app",
+    env: Mapping[str, tuple[str, str]] | None = None,
+    single: str = "",
+    read_only: bool = True,
+) -> Any:
+    """A pod that waits, with a CSI volume at each path of `volumes` (path: class).
+
+    `env` maps a variable to (Secret, key). `single` is a file of the first volume that is
+    mounted once more, by subPath, as `/single/FILE`.
+    """
+    names = {path: path.strip("/").replace("/", "-") for path in volumes}
+    mounts: list[Any] = [
+        {"name": names[path], "mountPath": path, "readOnly": True} for path in volumes
+    ]
+    if single:
+        first = next(iter(names.values()))
+        mounts.append({"name": first, "mountPath": f"/single/{single}", "subPath": single})
+    return {
+        "serviceAccountName": account,
+        # The container has no token at all: kubelet makes one for the driver, not for it.
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 0,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": "app",
+                "image": lab.image("app"),
+                "imagePullPolicy": "IfNotPresent",
+                "command": ["sleep", "infinity"],
+                "env": [
+                    {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+                    for name, (secret, key) in (env or {}).items()
+                ],
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": [
+            {
+                "name": names[path],
+                "csi": {
+                    "driver": DRIVER,
+                    "readOnly": read_only,
+                    "volumeAttributes": {"secretProviderClass": name},
+                },
+            }
+            for path, name in volumes.items()
+        ],
+    }
+
+
+def pod(lab: LabContext, name: str, volumes: Mapping[str, str], **options: Any) -> Any:
+    """A Pod with CSI volumes; options as for `pod_spec`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": pod_spec(lab, volumes, **options),
+    }
+
+
+def deployment(lab: LabContext, name: str, volumes: Mapping[str, str], **options: Any) -> Any:
+    """A Deployment of one such pod."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": pod_spec(lab, volumes, **options),
+            },
+        },
+    }
+
+
+def service_account(name: str) -> Any:
+    """A ServiceAccount: an identity and nothing else."""
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+
+
+def way_in(lab: LabContext, name: str = "app", *fields: str) -> LoginPath:
+    """How the account `app` gets to a secret, as the steps diagnose it."""
+    return LoginPath(
+        mount=lab.path("kubernetes"),
+        role="app",
+        service_account="app",
+        reviewer="reviewer",
+        secret=lab.path("kv", "data", name),
+        fields=fields,
+    )
+
+
+def expect_running(lab: LabContext, name: str) -> None:
+    """State that a pod runs (it is given a moment, a check may come early)."""
+    found = lab.kube.get("Pod", name)
+    expect(found, f"there is a pod {name}")
+    phase = ((found or {}).get("status") or {}).get("phase")
+    expect(
+        phase == "Running" or _soon(lab, name),
+        f"pod {name} runs: all its volumes are mounted",
+        found="\n".join([f"{phase}", *pod_events(lab, name)[-2:]]),
+        hint=f"kubectl -n {lab.namespace} describe pod {name}: the FailedMount event",
+    )
+
+
+def pod_events(lab: LabContext, name: str) -> list[str]:
+    """The events of the present pod of this name (those of an undone attempt stay about)."""
+    found = lab.kube.get("Pod", name)
+    return lab.kube.events(name, uid=found["metadata"]["uid"]) if found else []
+
+
+def _soon(lab: LabContext, name: str) -> bool:
+    def runs() -> bool:
+        found = lab.kube.get("Pod", name) or {}
+        return (found.get("status") or {}).get("phase") == "Running"
+
+    try:
+        return bool(lab.wait_for(f"pod {name} to run", runs, timeout=10))
+    except GaveUp:
+        return False
+
+
+def file_sum(lab: LabContext, name: str, path: str) -> str:
+    """The SHA-256 of a file in a pod, "" when there is no such file."""
+    said = lab.kube.exec(name, f"sha256sum < {path} 2>/dev/null || true").split()
+    return said[0] if said else ""
+
+
+def env_sum(lab: LabContext, name: str, variable: str) -> str:
+    """The SHA-256 of an environment variable of a pod's container."""
+    return lab.kube.exec(name, f'printf %s "${variable}" | sha256sum').split()[0]
+
+
+def pod_of(lab: LabContext, name: str) -> str:
+    """The name of the running pod of a Deployment, "" when there is none."""
+    for found in lab.kube.list("Pod", selector=f"app={name}"):
+        if (found.get("status") or {}).get("phase") == "Running":
+            return str(found["metadata"]["name"])
+    return ""
+
+
+def end_secrets(lab: LabContext, classes: set[str], *secrets: str) -> None:
+    """Wait until no pod has a volume of these classes, then delete the Secrets made of them.
+
+    Before that the driver would write them again; and one that was updated in the last five
+    seconds has no owner, so that nobody else would delete it (see step 7).
+    """
+
+    def in_use() -> list[str]:
+        found = lab.kube.list(STATUS, api_version=API)
+        return [
+            status["metadata"]["name"]
+            for status in found
+            if (status.get("status") or {}).get("secretProviderClassName") in classes
+        ]
+
+    lab.wait_for("the volumes to go with their pods", lambda: not in_use(), timeout=90)
+    for name in secrets:
+        lab.kube.delete("Secret", name)
+
+
+def nudge(lab: LabContext, name: str) -> None:
+    """Change an annotation of the pod, so that kubelet looks after its volumes at once."""
+    value = f"{next(_numbers)}"
+    lab.run(
+        f"kubectl -n {lab.namespace} annotate pod {name} --overwrite {NUDGE}={value}", timeout=30
+    )
+
+
+def nudge_until(
+    lab: LabContext, name: str, what: str, probe: Callable[[], object], timeout: float = 60
+) -> None:
+    """Nudge the pod each two seconds until `probe` is true.
+
+    The driver calls the provider again when ten seconds have gone by since the last time.
+    """
+
+    def nudged() -> object:
+        with lab.quiet():
+            nudge(lab, name)
+        return probe()
+
+    lab.say(f"kubectl -n {lab.namespace} annotate pod {name} --overwrite {NUDGE}=…  # repeatedly")
+    lab.wait_for(
+        what,
+        nudged,
+        timeout=timeout,
+        every=2,
+        explain=lambda: lab.kube.explain_pod(name),
+        hint="kubelet calls the driver when the pod changes; the driver's poll interval is 10s",
+    )
+
+
+def driver_pod(lab: LabContext) -> Any:
+    """The driver's pod on the only node. Raises IndexError when there is none."""
+    pods = lab.kube.list("Pod", DRIVER_NAMESPACE, selector="app=secrets-store-csi-driver")
+    return pods[0]
+
+
+def find_in_etcd(lab: LabContext, value: str) -> list[str]:
+    """The files of etcd on the node that hold `value` as it is.
+
+    It is looked for in the raw files, because that is what somebody finds who steals a disk
+    or a backup. The value travels by standard input: a command line can be seen by others.
+    """
+    node = f"{lab.access.cluster}-control-plane"
+    look = "grep -rlF -f - /var/lib/etcd/member || true"
+    return lab.run(f"docker exec -i {node} sh -c '{look}'", stdin=str(value)).split()
