@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hvac
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.integrations.postgres import Postgres
     from harness.steps import Lab, Step
 
+T = TypeVar("T")
 OnCall = Callable[[str], None]
 
 
@@ -127,7 +128,11 @@ class LabContext:
             stdin=stdin,
         )
 
-    wait_for = staticmethod(wait_for)
+    def wait_for(self, what: str, probe: Callable[[], T], **options: Any) -> T:
+        """Wait until `probe` is true, without telling every look (harness.wait.wait_for)."""
+        with self.quiet():
+            return wait_for(what, probe, **options)
+
     pause = staticmethod(pause)
 
     @cached_property

@@ -1,0 +1,25 @@
+"""The Lab object of lab 03; the steps register themselves with it, topic by topic."""
+
+from __future__ import annotations
+
+from harness import Lab
+
+injector = Lab(
+    "03",
+    "The Agent injector",
+    minutes=60,
+    needs=("postgres", "injector"),
+    draft=True,
+    goal="A pod asks by annotation, and a Vault Agent appears beside its application: it logs "
+    "in, writes secrets to files in memory, and keeps them fresh.",
+    remember=(
+        "The application reads files; a webhook wrote the rest of the pod. Look at the stored "
+        "pod, not at your manifest.",
+        "The init agent makes the first files, the sidecar keeps them fresh. Take what you need: "
+        "each agent costs memory, and a sidecar keeps a Job from ending.",
+        "A denial says why at creation; a wrong role or path shows in the log of "
+        "vault-agent-init, while the pod waits.",
+        "failurePolicy decides what happens while the webhook is down: pods without secrets, or "
+        "no pods.",
+    ),
+)

@@ -1,0 +1,220 @@
+"""Step 10: a certificate that is renewed before its end, and served all the while."""
+
+from __future__ import annotations
+
+import datetime
+import re
+
+from cryptography import x509
+
+from harness import expect
+from harness.context import LabContext
+from labs.lab04_operator.lab import operator
+from labs.lab04_operator.objects import (
+    condition,
+    custom,
+    secret,
+    status,
+    values,
+    wait_rollout,
+    wait_synced,
+)
+from labs.lab04_operator.workloads import deployment, program, service, shell
+
+# What the pod `visitor` runs: shake hands, verify name and chain, tell the serial number.
+VISIT = """python3 -c '
+import socket, ssl
+context = ssl.create_default_context(cafile="/root-ca/ca.crt")
+with socket.create_connection(("tls.{namespace}.svc", 8443), timeout=5) as plain:
+    with context.wrap_socket(plain, server_hostname="tls.{namespace}.svc") as secured:
+        print(secured.getpeercert()["serialNumber"])
+' 2>&1 || true"""
+
+
+def colons(number: int) -> str:
+    """A serial number as Vault writes it: bytes in hex with colons between."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big").hex(":")
+
+
+def serial_of(lab: LabContext) -> str:
+    """The serial number of the certificate in the Secret `tls`; "" when there is none."""
+    text = values(lab, "tls").get("tls.crt", "")
+    return colons(x509.load_pem_x509_certificate(text.encode()).serial_number) if text else ""
+
+
+def visit(lab: LabContext) -> str:
+    """The serial number that the service shows to a visitor who trusts the lab's root.
+
+    What went wrong instead, when there was no handshake.
+    """
+    with lab.quiet():
+        if not lab.kube.get("Pod", "visitor"):
+            return "there is no pod visitor"
+        said = lab.kube.exec("visitor", VISIT.format(namespace=lab.namespace)).strip()
+    return colons(int(said, 16)) if re.fullmatch(r"[0-9A-F]+", said) else said
+
+
+def certificate(lab: LabContext, ttl: str, offset: str) -> str:
+    """The VaultPKISecret as YAML: what differs is how long a certificate lives."""
+    return f"""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultPKISecret
+metadata: {{name: tls}}
+spec:
+  vaultAuthRef: shop
+  mount: {lab.path("pki")}
+  role: web
+  commonName: tls.{lab.namespace}.svc
+  altNames: [shop.{lab.namespace}.svc]
+  ttl: {ttl}
+  expiryOffset: {offset}
+  revoke: true
+  rolloutRestartTargets: [{{kind: Deployment, name: tls}}]
+  destination: {{name: tls, create: true, type: kubernetes.io/tls}}
+"""
+
+
+@operator.step(
+    "A certificate that never runs out",
+    hints=[
+        "PKI at `lab04-pki`: root/generate/internal (ttl 48h), roles/web (allowed_domains "
+        "[lab04.svc], allow_subdomains, max_ttl 25h, ec 256). Policy `lab04-pki`: update on "
+        "lab04-pki/issue/web and lab04-pki/revoke.",
+        "Apply `certificate(lab, '60s', '40s')` and note `serial_of(lab)`; then a Deployment "
+        "`tls` (program web, certificate='tls', port 8443), a Service, a ConfigMap `web-root` with "
+        "the root certificate, and a pod `visitor` that mounts it at /root-ca.",
+        "Wait until the serial has changed. Then apply `certificate(lab, '24h', '1h')` and wait "
+        "until `visit(lab)` sees the last one. Keep the serials, in order, in "
+        "`lab.notes['serials']`.",
+    ],
+)
+def serve_tls(lab: LabContext) -> None:
+    """
+    A **VaultPKISecret** asks Vault for a certificate and asks again before it ends:
+    `expiryOffset` says how long before. So certificates can live for hours instead of years,
+    and nobody has to think of them. With the type `kubernetes.io/tls` the Secret has the
+    keys that ingress controllers and servers expect: `tls.crt` and `tls.key`.
+
+    The first certificate here lives a minute and is replaced after twenty seconds. The
+    server, a few lines of Python in the place of an nginx, loads its certificate when it
+    starts; the operator restarts it, and the Deployment sees to it that somebody always
+    answers. Then we change the resource to a day: a changed spec means a new certificate at
+    once.
+
+    With `revoke: true` each certificate that was replaced goes on Vault's revocation list.
+    """
+    pki = f"/v1/{lab.path('pki')}"
+    lab.http.post(
+        f"/v1/sys/mounts/{lab.path('pki')}",
+        json={"type": "pki", "config": {"max_lease_ttl": "48h"}},
+    )
+    root = lab.http.post(
+        f"{pki}/root/generate/internal", json={"common_name": "lab 04 root", "ttl": "48h"}
+    ).json()["data"]["certificate"]
+    lab.http.post(
+        f"{pki}/roles/web",
+        json={
+            "allowed_domains": [f"{lab.namespace}.svc"],
+            "allow_subdomains": True,
+            "max_ttl": "25h",
+            "key_type": "ec",
+            "key_bits": 256,
+        },
+    )
+    policy = f"""
+path "{lab.path("pki")}/issue/web" {{ capabilities = ["update"] }}
+path "{lab.path("pki")}/revoke"    {{ capabilities = ["update"] }}
+"""
+    lab.http.put(f"/v1/sys/policies/acl/{lab.path('pki')}", json={"policy": policy})
+
+    # A short life first.
+    lab.kube.apply(certificate(lab, ttl="60s", offset="40s"))
+    wait_synced(lab, "VaultPKISecret", "tls")
+    serials = [serial_of(lab)]
+    lab.kube.apply(program("web"))
+    lab.kube.apply(deployment(lab, "tls", "web", env=[], port=8443, certificate="tls"))
+    lab.kube.apply(service("tls", port=8443))
+    lab.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "web-root"},
+            "data": {"ca.crt": root},
+        }
+    )
+    trust = {"name": "root-ca", "configMap": {"name": "web-root"}}
+    lab.kube.apply(shell(lab, "visitor", "sleep infinity", volumes=[trust]))
+    lab.kube.wait_for_pod("visitor")
+    lab.wait_for(
+        "the certificate to be renewed before its end",
+        lambda: serial_of(lab) not in ("", serials[0]),
+        explain=lambda: "\n".join(lab.kube.events("tls")[-5:]),
+    )
+    serials.append(serial_of(lab))
+
+    # Then a day.
+    lab.kube.apply(certificate(lab, ttl="24h", offset="1h"))
+    wait_synced(lab, "VaultPKISecret", "tls")
+    serials.append(serial_of(lab))
+    wait_rollout(lab, "tls", also=lambda: visit(lab) == serials[2])
+    lab.notes["serials"] = serials
+
+
+@serve_tls.check
+def _(lab: LabContext) -> None:
+    resource = custom(lab, "VaultPKISecret", "tls")
+    expect(resource, "there is a VaultPKISecret tls")
+    stored = secret(lab, "tls")
+    expect(
+        stored.get("type") == "kubernetes.io/tls",
+        "its Secret is of the type kubernetes.io/tls",
+        found=stored.get("type") or lab.kube.events("tls")[-3:],
+    )
+    found = values(lab, "tls")
+    expect(
+        {"tls.crt", "tls.key", "certificate", "private_key", "serial_number"} <= set(found),
+        "with the keys that servers expect, and Vault's own",
+        found=sorted(found),
+    )
+    loaded = x509.load_pem_x509_certificate(found["tls.crt"].encode())
+    names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    expect(
+        sorted(names.get_values_for_type(x509.DNSName))
+        == [f"shop.{lab.namespace}.svc", f"tls.{lab.namespace}.svc"],
+        "the certificate is for both names",
+        found=names.get_values_for_type(x509.DNSName),
+    )
+    left = loaded.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    expect(left > datetime.timedelta(hours=2), "it is good for hours", found=str(left))
+    serials = lab.notes.get("serials", [])
+    expect(
+        len(set(serials)) >= 3,
+        "it is the third: one was renewed before its end, one came with the changed resource",
+        found=serials or "no lab.notes['serials']",
+    )
+    current = serial_of(lab)
+    expect(
+        current == serials[-1] == status(lab, "VaultPKISecret", "tls").get("serialNumber"),
+        "the status names the one that is in the Secret",
+        found=status(lab, "VaultPKISecret", "tls").get("serialNumber"),
+    )
+    shown = visit(lab)
+    expect(
+        shown == current,
+        "a visitor who trusts the root alone verifies the service, and is shown this one",
+        found=shown,
+    )
+    entry = condition(lab, "VaultPKISecret", "tls", "RolloutRestart")
+    expect(entry.get("status") == "True", "the operator restarted the server", found=entry)
+    pem = lab.http.get(f"/v1/{lab.path('pki')}/crl/pem").text
+    revoked = x509.load_pem_x509_crl(pem.encode())
+    for old in serials[:-1]:
+        number = int(old.replace(":", ""), 16)
+        expect(
+            revoked.get_revoked_certificate_by_serial_number(number) is not None,
+            f"{old[:11]}… is on the revocation list",
+        )
+    number = loaded.serial_number
+    expect(
+        revoked.get_revoked_certificate_by_serial_number(number) is None, "and the present one not"
+    )

@@ -1,0 +1,24 @@
+"""The Lab object of lab 04; the steps register themselves with it, topic by topic."""
+
+from __future__ import annotations
+
+from harness import Lab
+
+operator = Lab(
+    "04",
+    "The Secrets Operator",
+    minutes=60,
+    needs=("postgres", "operator", "second-vault"),
+    draft=True,
+    goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret; an "
+    "operator copies it, keeps it so and restarts who uses it. The application knows no Vault.",
+    remember=(
+        "The operator has no identity of its own in Vault: it logs in as each consumer's service "
+        "account, and Vault's policy decides.",
+        "A Secret that the operator made belongs to its custom resource: edited it is repaired, "
+        "deleted it comes back, and it goes when the resource goes.",
+        "A changed secret reaches a process only when it is restarted: name the restart target.",
+        "When Vault is away nothing changes, for good and for bad: the last copy stays.",
+        "The copy lies in etcd, and whoever may read Secrets has it: that is the price.",
+    ),
+)

@@ -1,0 +1,260 @@
+"""Step 11: two Vaults feed one namespace, and three more ways to log in."""
+
+from __future__ import annotations
+
+import json
+
+from harness import expect
+from harness.audit import AuditLog
+from harness.context import LabContext
+from harness.integrations.second_vault import SecondVault
+from labs.lab04_operator.connect import vault_trust
+from labs.lab04_operator.lab import operator
+from labs.lab04_operator.objects import (
+    condition,
+    custom,
+    is_synced,
+    plain_secret,
+    same,
+    status,
+    wait_synced,
+)
+
+# The Secrets of this step, and the VaultAuth of each.
+WAYS = {"pay-jwt": "second-jwt", "pay-copied": "second-copied", "pay-role": "second-role"}
+
+
+def second_vault(lab: LabContext) -> SecondVault:
+    """The other Vault of this environment; its calls are told like those of the first."""
+    return SecondVault.of(lab.access.state, lab.say)
+
+
+def trust_keys(lab: LabContext, second: SecondVault) -> None:
+    """The jwt method of lab 01: the second Vault checks tokens by the cluster's keys."""
+    lab.kube.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": lab.path("discovery")},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "system:service-account-issuer-discovery",
+            },
+            "subjects": [
+                {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "Group",
+                    "name": "system:unauthenticated",
+                }
+            ],
+        }
+    )
+    issuer = json.loads(lab.run("kubectl get --raw /.well-known/openid-configuration"))["issuer"]
+    method = lab.path("jwt")
+    second.http.post(f"/v1/sys/auth/{method}", json={"type": "jwt"})
+    second.http.post(
+        f"/v1/auth/{method}/config",
+        json={
+            "jwks_url": f"{lab.access.api_server}/openid/v1/jwks",
+            "jwks_ca_pem": lab.kube.ca_certificate(),
+            "bound_issuer": issuer,
+        },
+    )
+    second.http.post(
+        f"/v1/auth/{method}/role/shop",
+        json={
+            "role_type": "jwt",
+            "user_claim": "sub",
+            "bound_audiences": ["vault"],
+            "bound_subject": f"system:serviceaccount:{lab.namespace}:shop",
+            "token_policies": [lab.path("pay")],
+            "token_ttl": "1h",
+        },
+    )
+
+
+@operator.step(
+    "Two Vaults, one namespace",
+    hints=[
+        "`second = second_vault(lab)`, then `second.http` as `lab.http`: KV v2 `lab04-pay` with "
+        "`shop` (password `lab.secret('pay-1')`), policy lab04-pay, `trust_keys(lab, second)`, an "
+        "approle method `lab04-approle` with a role `shop`.",
+        "A Secret `second-ca` and a VaultConnection `second`. VaultAuths: second-jwt (method jwt, "
+        "serviceAccount shop, audiences), second-copied (jwt: secretRef, a Secret with the key "
+        "`jwt`), second-role (appRole: roleId, secretRef, a Secret with the key `id`).",
+        "VaultStaticSecrets pay-jwt, pay-copied and pay-role, one through each, from lab04-pay/"
+        "shop, refreshAfter 5s.",
+    ],
+)
+def two_vaults(lab: LabContext) -> None:
+    """
+    The payments team has a Vault of its own: another address, another CA, another
+    administrator. For the operator that is one more **VaultConnection**; each secret goes by
+    way of its VaultAuth to the Vault that it comes from. The two know nothing of each other.
+
+    The second Vault may not call our API server, so it does not use the kubernetes method.
+    Three other ways, from good to bad:
+
+    - **jwt with a service account**: Vault checks the signature with the cluster's public
+      keys; nothing is stored anywhere.
+    - **jwt from a Secret**: a token that somebody put there. It runs out in an hour, and then
+      the log-in fails: who renews it?
+    - **appRole**: a role id and a *secret id*, which lies in a Kubernetes Secret. A password
+      to get passwords; for machines that have no identity, it is what there is.
+    """
+    second = second_vault(lab)
+    pay = lab.path("pay")
+    second.http.post(f"/v1/sys/mounts/{pay}", json={"type": "kv", "options": {"version": "2"}})
+    second.http.post(f"/v1/{pay}/data/shop", json={"data": {"password": lab.secret("pay-1")}})
+    policy = f"""
+path "{pay}/data/shop"         {{ capabilities = ["read"] }}
+path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
+"""
+    second.http.put(f"/v1/sys/policies/acl/{pay}", json={"policy": policy})
+    trust_keys(lab, second)
+    approle = lab.path("approle")
+    second.http.post(f"/v1/sys/auth/{approle}", json={"type": "approle"})
+    second.http.post(
+        f"/v1/auth/{approle}/role/shop", json={"token_policies": [pay], "token_ttl": "1h"}
+    )
+    role = f"/v1/auth/{approle}/role/shop"
+    role_id = second.http.get(f"{role}/role-id").json()["data"]["role_id"]
+    secret_id = second.http.post(f"{role}/secret-id").json()["data"]["secret_id"]
+
+    copied = lab.kube.create_token("shop", audience="vault", seconds=3600)
+    lab.kube.apply(plain_secret(lab, "copied-token", {"jwt": copied}))
+    lab.kube.apply(plain_secret(lab, "secret-id", {"id": secret_id}))
+    lab.kube.apply(vault_trust(lab, "second-ca", second.ca.read_text()))
+    lab.kube.apply(f"""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultConnection
+metadata: {{name: second}}
+spec: {{address: {second.pod_addr}, caCertSecretRef: second-ca}}
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultAuth
+metadata: {{name: second-jwt}}
+spec:
+  vaultConnectionRef: second
+  method: jwt
+  mount: {lab.path("jwt")}
+  jwt: {{role: shop, serviceAccount: shop, audiences: [vault]}}
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultAuth
+metadata: {{name: second-copied}}
+spec:
+  vaultConnectionRef: second
+  method: jwt
+  mount: {lab.path("jwt")}
+  jwt: {{role: shop, secretRef: copied-token}}
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultAuth
+metadata: {{name: second-role}}
+spec:
+  vaultConnectionRef: second
+  method: appRole
+  mount: {approle}
+  appRole: {{roleId: {role_id}, secretRef: secret-id}}
+""")
+    for name, way in WAYS.items():
+        lab.kube.apply(f"""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata: {{name: {name}}}
+spec:
+  vaultAuthRef: {way}
+  type: kv-v2
+  mount: {pay}
+  path: shop
+  refreshAfter: 5s
+  destination: {{name: {name}, create: true}}
+""")
+        wait_synced(lab, "VaultStaticSecret", name)
+
+
+@two_vaults.check
+def _(lab: LabContext) -> None:
+    second = second_vault(lab)
+    path = f"{lab.path('pay')}/data/shop"
+    answer = second.http.get(f"/v1/{path}", allow={403, 404}).json().get("data") or {}
+    expect(answer, f"the second Vault has a secret {path}")
+    connection = custom(lab, "VaultConnection", "second")
+    expect(
+        connection and connection["spec"]["address"] == second.pod_addr,
+        f"there is a VaultConnection second to {second.pod_addr}",
+        found=connection.get("spec"),
+    )
+    expect(
+        status(lab, "VaultConnection", "second").get("valid") is True,
+        "the operator finds it valid",
+        found=status(lab, "VaultConnection", "second"),
+    )
+    for name, way in WAYS.items():
+        resource = custom(lab, "VaultStaticSecret", name)
+        expect(
+            resource and resource["spec"].get("vaultAuthRef") == way,
+            f"the VaultStaticSecret {name} goes by way of {way}",
+            found=resource.get("spec"),
+        )
+        expect(
+            is_synced(lab, "VaultStaticSecret", name)
+            and same(lab, name, answer["data"]["password"]),
+            f"the Secret {name} holds what the second Vault holds",
+            found=condition(lab, "VaultStaticSecret", name, "SecretSynced"),
+        )
+    methods = {
+        way: (custom(lab, "VaultAuth", way)["spec"]["method"], sorted(keys))
+        for way in WAYS.values()
+        if (keys := _block(custom(lab, "VaultAuth", way)["spec"]))
+    }
+    expect(
+        "serviceAccount" in methods["second-jwt"][1]
+        and "secretRef" in methods["second-copied"][1]
+        and methods["second-role"][0] == "appRole",
+        "three ways to log in: a service account, a copied token, an AppRole",
+        found=methods,
+    )
+    entries = AuditLog(second.audit_log).entries()
+    readers = {
+        str((entry.get("auth") or {}).get("display_name", "")).split("-")[1]
+        for entry in entries
+        if entry.get("type") == "response"
+        and (entry.get("request") or {}).get("path") == path
+        and str((entry.get("auth") or {}).get("display_name", "")).startswith("lab04-")
+    }
+    expect(
+        {"jwt", "approle"} <= readers,
+        "the second Vault's log shows reads by log-ins of both methods",
+        found=readers,
+    )
+    expect(
+        not lab.audit.responses(path),
+        "and the first Vault was never asked for it",
+        found=len(lab.audit.responses(path)),
+    )
+    expect(
+        is_synced(lab, "VaultStaticSecret", "app"),
+        "in the same namespace the secret of the first Vault is synced, too",
+    )
+
+
+def _block(spec: dict[str, object]) -> dict[str, object]:
+    """The block of the VaultAuth's method."""
+    found = spec.get(str(spec["method"]))
+    return dict(found) if isinstance(found, dict) else {}
+
+
+@two_vaults.undo
+def _(lab: LabContext) -> None:
+    # The second Vault is in no inventory.
+    second = second_vault(lab)
+    for path in (
+        f"sys/mounts/{lab.path('pay')}",
+        f"sys/auth/{lab.path('jwt')}",
+        f"sys/auth/{lab.path('approle')}",
+        f"sys/policies/acl/{lab.path('pay')}",
+    ):
+        second.http.delete(f"/v1/{path}", allow={400, 404})
