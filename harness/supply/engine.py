@@ -22,10 +22,14 @@ import requests
 from docker.errors import DockerException
 
 from harness.errors import EnvironmentLacks
+from harness.wait import pause
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 # An engine on this machine answers a ping in milliseconds, a busy one within seconds.
 PING_SECONDS = 10
+LOOKS = 3
+BETWEEN_LOOKS_SECONDS = 0.5
+_CUT = ("Connection aborted", "Connection refused", "Broken pipe")
 # Building and importing images: silence for this long means that the engine hangs.
 WORK_SECONDS = 600
 # kind needs cgroup namespaces: API 1.41, Docker 20.10.
@@ -84,8 +88,21 @@ def find() -> Engine | None:
     Raises EnvironmentLacks when something is there that cannot be used: no permission,
     another machine, Podman, an API that is too old.
     """
-    if not _listening():
-        return None
+    for look in range(LOOKS):
+        if not _listening():
+            return None
+        try:
+            return _ask()
+        except EnvironmentLacks as error:
+            # An engine that ends at this moment cuts connections that it took before.
+            if look == LOOKS - 1 or not any(word in error.what for word in _CUT):
+                raise
+            pause(BETWEEN_LOOKS_SECONDS)
+    return None
+
+
+def _ask() -> Engine:
+    """What the engine tells about itself. Raises EnvironmentLacks when it does not."""
     with_short_timeout = client(PING_SECONDS)
     try:
         version, info = with_short_timeout.version(), with_short_timeout.info()

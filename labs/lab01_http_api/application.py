@@ -9,7 +9,7 @@ from typing import Any
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from labs.lab01_http_api.database import CREATE_USER
+from labs.lab01_http_api.database import CREATE_USER, REVOKE_USER
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in
@@ -82,6 +82,7 @@ def application(lab: LabContext) -> None:
         json={
             "db_name": "shop",
             "creation_statements": [CREATE_USER],
+            "revocation_statements": [REVOKE_USER],
             "default_ttl": "5s",
             "max_ttl": "9s",
         },
