@@ -159,13 +159,12 @@ class Environment:
                 f"the Vault of environment {self.name} is on port {record['vault_port']}",
                 hint=f"./lab down --env {self.name} first",
             )
-        if not self.vault_exists() and not port_is_free(port):
-            if options.vault_port:
-                raise UsageError(
-                    f"port {port} on 127.0.0.1 is in use by another program",
-                    hint="another --vault-port, or none: a free one is picked",
-                )
-            port = free_port()
+        # A port that an earlier `up` chose is kept: its own Vault may be what listens there.
+        if not record and options.vault_port and not port_is_free(port):
+            raise UsageError(
+                f"port {port} on 127.0.0.1 is in use by another program",
+                hint="another --vault-port, or none: a free one is picked",
+            )
         needs = list(dict.fromkeys((*record.get("needs", ()), *options.needs)))
         record |= {
             "flavour": flavour,
@@ -175,10 +174,6 @@ class Environment:
         }
         write_json(self._record_file, record)
         return record
-
-    def vault_exists(self) -> bool:
-        """Whether the Vault container is there, running or not (needs no engine)."""
-        return bool(self.record.get("complete"))
 
     def _provide(
         self, record: dict[str, Any], options: Options, progress: Progress
