@@ -9,19 +9,22 @@ and made anew, because kind cannot finish what was interrupted.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import NotFound
+from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
 
 from harness.errors import LabError
 from harness.kube import Kube, KubeRefused, Object
+from harness.notes import read_json, write_json
 from harness.wait import wait_for
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
@@ -37,6 +40,10 @@ class Cluster:
         self.network = network
         self.kubeconfig = folder / "kubeconfig"
         self._complete = folder / "cluster.complete"
+        # The engine's image IDs of what `load` has copied into the node.
+        self._loaded = folder / "loaded.json"
+        # The process ID of a `kind create` that runs now.
+        self._creator = folder / "kind.pid"
 
     def __repr__(self) -> str:
         return f"<kind cluster {self.name}>"
@@ -71,10 +78,18 @@ class Cluster:
         if self.node():
             self._kind_cluster(kind, kubectl, "", self.folder / "kind.log").delete()
         self.kubeconfig.unlink(missing_ok=True)
+        self._loaded.unlink(missing_ok=True)
+
+    def end_creation(self) -> None:
+        """End a `kind create` that still runs; what it leaves, the next `up` removes."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(self._creator.read_text(encoding="ascii")), signal.SIGTERM)
 
     def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
         """Copy an image from the engine into the node, where pods find it without a pull."""
+        identity = _engine_id(image)
         self._kind_cluster(kind, kubectl, "", log).load_docker_image(image)
+        write_json(self._loaded, {**read_json(self._loaded), image: identity})
 
     def node(self) -> Container | None:
         """The node's container, or None when there is none."""
@@ -87,9 +102,13 @@ class Cluster:
             client.close()
 
     def has_image(self, image: str) -> bool:
-        """Whether the node's containerd has the image under exactly this name."""
+        """Whether the node's containerd has the image that the engine has under this name.
+
+        One that was loaded before the engine's was built anew does not count; one that the
+        node image brought does.
+        """
         node = self.node()
-        if node is None:
+        if node is None or read_json(self._loaded).get(image) not in (None, _engine_id(image)):
             return False
         name = image if "." in image.partition("/")[0] else f"docker.io/{image}"
         listed = _exec(node, ["ctr", "-n", "k8s.io", "images", "ls", "-q", f"name=={name}"])
@@ -125,7 +144,7 @@ class Cluster:
 
     def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
         try:
-            self._kind_cluster(kind, kubectl, image, log).create(config)
+            self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
         except subprocess.CalledProcessError as error:
             tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
             raise LabError(
@@ -134,33 +153,39 @@ class Cluster:
                 hint="kind's message is often a symptom; the cause is in the node's journal:\n"
                 + self.journal(),
             ) from error
+        finally:
+            # The number may soon be another process's.
+            self._creator.unlink(missing_ok=True)
         self.kubeconfig.chmod(0o600)
         self.wait_ready()
         self._complete.touch()
 
-    def _kind_cluster(self, kind: Path, kubectl: Path, image: str, log: Path) -> Any:
+    def _kind_cluster(
+        self, kind: Path, kubectl: Path, image: str, log: Path, folder: Path = Path("/")
+    ) -> Any:
         cluster = KindCluster(
             self.name,
             kubeconfig=self.kubeconfig,
             image=image or None,
-            kind_path=self._shim(kind, log),
+            kind_path=self._shim(kind, log, folder),
             kubectl_path=kubectl,
         )
         # pytest-kind makes a folder for downloads in the working directory; there are none.
-        for folder in (cluster.path, cluster.path.parent):
+        for made in (cluster.path, cluster.path.parent):
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                made.rmdir()
         return cluster
 
-    def _shim(self, kind: Path, log: Path) -> Path:
-        """A `kind` that uses our network and writes its messages to a file.
+    def _shim(self, kind: Path, log: Path, folder: Path) -> Path:
+        """A `kind` that works in `folder`, on our network, and writes its messages to a file.
 
-        pytest-kind offers neither: it inherits this process's environment and terminal.
+        pytest-kind offers none of it: it inherits this process's environment and terminal.
         """
         shim = self.folder / "kind"
         shim.write_text(
             "#!/bin/sh\n"
-            f"echo $$ >{shlex.quote(str(self.folder / 'kind.pid'))}\n"
+            f'[ "$1" != create ] || echo $$ >{shlex.quote(str(self._creator))}\n'
+            f"cd {shlex.quote(str(folder))}\n"
             f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
             f'exec {shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
@@ -179,6 +204,16 @@ class Cluster:
                 tail=20
             ).decode(errors="replace")
         return _exec(node, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
+
+
+def _engine_id(image: str) -> str:
+    client = docker.from_env()
+    try:
+        return str(client.images.get(image).id)
+    except ImageNotFound:
+        return ""
+    finally:
+        client.close()
 
 
 def _exec(node: Any, command: list[str]) -> str:

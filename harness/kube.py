@@ -1,67 +1,51 @@
-"""kubectl's verbs as Python names, over the official Kubernetes client.
+"""kubectl's verbs as Python names: those about pods, on top of those about objects.
 
-Objects go in as YAML text or dictionaries and come out as plain dictionaries, so that
-what a learner sees in a notebook is what `kubectl -o yaml` shows. `apply` is a
-server-side apply; every object it makes bears the labels of project, environment, lab
-and step, which is how clean-up finds it again.
+`exec` runs a command in a pod, `logs` and `events` tell what happened, `wait_for_pod`
+gives up with an explanation and early when a pod can no longer get there. Everything
+comes out as plain dictionaries and text. What is about objects: harness.kube_objects.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
 from kubernetes.stream import stream
 
 from harness.errors import LabError
-from harness.paths import PROJECT
+from harness.kube_objects import (
+    ENVIRONMENT_LABEL,
+    LAB_LABEL,
+    MANAGED_BY,
+    REQUEST_SECONDS,
+    STEP_LABEL,
+    KubeRefused,
+    Object,
+    Objects,
+    ObjectVerbs,
+    message_of,
+)
 from harness.redact import Secret, redact
 from harness.wait import wait_for
 
-Object = dict[str, Any]
-Objects = list[Object]
-Lines = list[str]
+__all__ = [
+    "ENVIRONMENT_LABEL",
+    "LAB_LABEL",
+    "MANAGED_BY",
+    "REQUEST_SECONDS",
+    "STEP_LABEL",
+    "ExecFailed",
+    "Kube",
+    "KubeRefused",
+    "Object",
+    "Objects",
+]
 
-REQUEST_SECONDS = 30
 LOG_TAIL = 20
-
-MANAGED_BY = "app.kubernetes.io/managed-by"
-ENVIRONMENT_LABEL = f"{PROJECT}/environment"
-LAB_LABEL = f"{PROJECT}/lab"
-STEP_LABEL = f"{PROJECT}/step"
-
-# Kinds that exist in more than one group, or that every lab uses: no discovery needed.
-_GROUPS = {
-    **dict.fromkeys(
-        ("Pod", "Service", "Secret", "ConfigMap", "ServiceAccount", "Namespace", "Node", "Event"),
-        "v1",
-    ),
-    **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
-    **dict.fromkeys(("Job", "CronJob"), "batch/v1"),
-    **dict.fromkeys(
-        ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"), "rbac.authorization.k8s.io/v1"
-    ),
-    "EndpointSlice": "discovery.k8s.io/v1",
-}
-
-
-class KubeRefused(LabError):
-    """The Kubernetes API answered with an error; `status` is the HTTP status."""
-
-    def __init__(self, doing: str, status: int, message: str) -> None:
-        self.status = status
-        self.message = redact(message)
-        super().__init__(
-            f"Kubernetes answered {status} to `{doing}`: {self.message}",
-            hint="kubectl describe the object, kubectl auth can-i for a 403",
-        )
 
 
 class ExecFailed(LabError):
@@ -73,127 +57,8 @@ class ExecFailed(LabError):
         super().__init__(f"`{doing}` ended with status {status}: {self.output.strip()[-800:]}")
 
 
-class Kube:
+class Kube(ObjectVerbs):
     """One cluster, through one kubeconfig. `namespace` is the default of every verb."""
-
-    def __init__(
-        self,
-        kubeconfig: Path,
-        namespace: str = "default",
-        labels: Callable[[], Mapping[str, str]] = dict,
-        on_call: Callable[[str], None] | None = None,
-    ) -> None:
-        self.namespace = namespace
-        self._labels = labels
-        self._on_call = on_call
-        # The generated client is only partly typed: Any here, typed results everywhere else.
-        self.api: Any = _new_client(kubeconfig)
-        self.core: Any = client.CoreV1Api(self.api)
-        self._dynamic: Any = None
-
-    # -- objects ------------------------------------------------------------------------
-
-    def apply(self, manifest: str | Path | Object, namespace: str = "") -> Objects:
-        """Create or change the objects of `manifest` (YAML text, a file, one object).
-
-        Returns the objects as the API server stored them. Raises KubeRefused.
-        """
-        if isinstance(manifest, Path):
-            manifest = manifest.read_text(encoding="utf-8")
-        documents = [manifest] if isinstance(manifest, dict) else yaml.safe_load_all(manifest)
-        return [self._apply_one(document, namespace) for document in documents if document]
-
-    def _apply_one(self, source: Object, namespace: str) -> Object:
-        body = cast(Object, json.loads(json.dumps(source)))
-        kind, api_version = body["kind"], body["apiVersion"]
-        metadata = body.setdefault("metadata", {})
-        metadata["labels"] = {**(metadata.get("labels") or {}), **self._labels()}
-        resource = self._resource(kind, api_version)
-        where = {}
-        if resource.namespaced:
-            where["namespace"] = metadata.get("namespace") or namespace or self.namespace
-        name = metadata["name"]
-        shown = {**source, "data": "…"} if kind == "Secret" else source
-        self._say(
-            f"kubectl apply{_n(where)} -f - <<'EOF'\n"
-            + yaml.safe_dump(shown, sort_keys=False).strip()
-            + "\nEOF"
-        )
-        return self._ask(
-            f"kubectl apply {kind.lower()}/{name}",
-            lambda: resource.server_side_apply(
-                body=body,
-                name=name,
-                field_manager=PROJECT,
-                force_conflicts=True,
-                _request_timeout=REQUEST_SECONDS,
-                **where,
-            ),
-        )
-
-    def get(
-        self, kind: str, name: str, namespace: str = "", api_version: str = ""
-    ) -> Object | None:
-        """The object, or None when it does not exist."""
-        resource = self._resource(kind, api_version)
-        where = self._where(resource, namespace)
-        self._say(f"kubectl get {kind.lower()} {name}{_n(where)} -o yaml")
-        try:
-            return self._ask(
-                f"kubectl get {kind.lower()} {name}",
-                lambda: resource.get(name=name, _request_timeout=REQUEST_SECONDS, **where),
-            )
-        except KubeRefused as refused:
-            if refused.status == 404:
-                return None
-            raise
-
-    def list(
-        self,
-        kind: str,
-        namespace: str = "",
-        selector: str = "",
-        api_version: str = "",
-        all_namespaces: bool = False,
-    ) -> Objects:
-        """Every object of this kind that the label `selector` matches."""
-        resource = self._resource(kind, api_version)
-        where = {} if all_namespaces else self._where(resource, namespace)
-        if selector:
-            where["label_selector"] = selector
-        answer = self._ask(
-            f"kubectl get {kind.lower()}",
-            lambda: resource.get(_request_timeout=REQUEST_SECONDS, **where),
-        )
-        return cast(Objects, answer.get("items") or [])
-
-    def delete(
-        self,
-        kind: str,
-        name: str,
-        namespace: str = "",
-        api_version: str = "",
-        grace: int | None = None,
-    ) -> None:
-        """Delete the object if it exists; `grace` is in seconds (0: at once)."""
-        resource = self._resource(kind, api_version)
-        where = self._where(resource, namespace)
-        self._say(f"kubectl delete {kind.lower()} {name}{_n(where)} --ignore-not-found")
-        body: Object = {"propagationPolicy": "Background"}
-        if grace is not None:
-            body["gracePeriodSeconds"] = grace
-        try:
-            self._ask(
-                f"kubectl delete {kind.lower()} {name}",
-                lambda: resource.delete(
-                    name=name, body=body, _request_timeout=REQUEST_SECONDS, **where
-                ),
-            )
-        except KubeRefused as refused:
-            if refused.status != 404:
-                raise
-
-    # -- pods ---------------------------------------------------------------------------
 
     def exec(
         self,
@@ -231,7 +96,9 @@ class Kube:
                 **extra,
             )
         except ApiException as error:
-            raise KubeRefused(f"kubectl exec {pod}", error.status or 0, _message(error)) from error
+            raise KubeRefused(
+                f"kubectl exec {pod}", error.status or 0, message_of(error)
+            ) from error
         session.run_forever(timeout=timeout)
         out, err = session.read_stdout() or "", session.read_stderr() or ""
         if session.is_open():
@@ -261,12 +128,15 @@ class Kube:
                 pod, target, _preload_content=False, _request_timeout=REQUEST_SECONDS, **extra
             )
         except ApiException as error:
-            if error.status == 400:  # the container has not started yet
+            # 400: the container has not started yet. 404: kubelet has not heard of the pod.
+            if error.status == 400 or (error.status == 404 and self._quiet_get(pod, target)):
                 return ""
-            raise KubeRefused(f"kubectl logs {pod}", error.status or 0, _message(error)) from error
+            raise KubeRefused(
+                f"kubectl logs {pod}", error.status or 0, message_of(error)
+            ) from error
         return cast(bytes, answer.data).decode(errors="replace")
 
-    def events(self, name: str, namespace: str = "", uid: str = "") -> Lines:
+    def events(self, name: str, namespace: str = "", uid: str = "") -> list[str]:
         """`Reason: message` of every event about the object of this name, oldest first.
 
         Events outlive their object: `uid` leaves out those of a namesake before it.
@@ -365,69 +235,9 @@ class Kube:
         lines += [f"  event {event}" for event in self.events(pod, target)[-8:]]
         return redact("\n".join(lines))
 
-    # -- inside -------------------------------------------------------------------------
-
     def _quiet_get(self, pod: str, namespace: str) -> Object | None:
         listener, self._on_call = self._on_call, None
         try:
             return self.get("Pod", pod, namespace)
         finally:
             self._on_call = listener
-
-    def _say(self, line: str) -> None:
-        if self._on_call:
-            self._on_call(redact(line))
-
-    def _where(self, resource: Any, namespace: str) -> dict[str, Any]:
-        return {"namespace": namespace or self.namespace} if resource.namespaced else {}
-
-    def _resource(self, kind: str, api_version: str) -> Any:
-        if self._dynamic is None:
-            self._dynamic = _dynamic(self.api)
-        version = api_version or _GROUPS.get(kind, "")
-        query = {"kind": kind, **({"api_version": version} if version else {})}
-        try:
-            return self._dynamic.resources.get(**query)
-        except ResourceNotFoundError:
-            # The cached discovery is older than a CRD that was installed since.
-            self._dynamic.resources.invalidate_cache()
-            try:
-                return self._dynamic.resources.get(**query)
-            except ResourceNotFoundError as error:
-                raise LabError(
-                    f"the cluster knows no kind {kind} {version}".rstrip(),
-                    hint="kubectl api-resources; is the integration installed? ./lab status",
-                ) from error
-
-    def _ask(self, doing: str, call: Callable[[], Any]) -> Object:
-        try:
-            return _plain(self.api, call())
-        except (DynamicApiError, ApiException) as error:
-            raise KubeRefused(doing, error.status or 0, _message(error)) from error
-
-
-def _new_client(kubeconfig: Path) -> Any:
-    load: Any = config.new_client_from_config
-    return load(str(kubeconfig))
-
-
-def _dynamic(api: Any) -> Any:
-    make: Any = DynamicClient
-    return make(api)
-
-
-def _plain(api: Any, answer: Any) -> Object:
-    if hasattr(answer, "to_dict") and not hasattr(answer, "openapi_types"):
-        return cast(Object, answer.to_dict())
-    return cast(Object, api.sanitize_for_serialization(answer))
-
-
-def _message(error: Any) -> str:
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
-
-
-def _n(where: Mapping[str, Any]) -> str:
-    return f" -n {where['namespace']}" if where.get("namespace") else ""
