@@ -32,6 +32,7 @@ from harness.wait import pause, wait_for
 
 if TYPE_CHECKING:
     from harness.integrations.postgres import Postgres
+    from harness.orders import Orders
     from harness.steps import Lab, Step
 
 T = TypeVar("T")
@@ -141,6 +142,13 @@ class LabContext:
         from harness.integrations.postgres import Postgres
 
         return Postgres.of(self.access.state)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """This lab's table in that database, and what Vault needs to make users for it."""
+        from harness.orders import Orders
+
+        return Orders(self)
 
     def show(self, picture: Path) -> None:
         """Show a picture: in a notebook as a picture, elsewhere where it lies."""

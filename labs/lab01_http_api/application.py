@@ -9,7 +9,6 @@ from typing import Any
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from labs.lab01_http_api.database import CREATE_USER, REVOKE_USER
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in
@@ -81,8 +80,8 @@ def application(lab: LabContext) -> None:
         f"/v1/{engine}/roles/service",
         json={
             "db_name": "shop",
-            "creation_statements": [CREATE_USER],
-            "revocation_statements": [REVOKE_USER],
+            "creation_statements": [lab.orders.create_user],
+            "revocation_statements": [lab.orders.revoke_user],
             "default_ttl": "5s",
             "max_ttl": "9s",
         },

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from harness import expect
 from harness.context import LabContext
@@ -13,19 +12,6 @@ from harness.diagnosis import LoginPath
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in
-
-# How Vault makes a database user; the words in {{ }} are filled in by Vault.
-CREATE_USER = """
-CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
-GRANT SELECT ON lab01_orders TO "{{name}}";
-"""
-
-# And how it ends one. Vault's own way takes rights on every table of the schema away, which
-# fails as soon as another lab has a table there.
-REVOKE_USER = """
-REVOKE ALL ON lab01_orders FROM "{{name}}";
-DROP ROLE IF EXISTS "{{name}}";
-"""
 
 # What the pod runs: log in, get a database user, ask the database who it thinks it is.
 FETCH = r"""
@@ -58,23 +44,10 @@ def fetch_script(lab: LabContext) -> str:
     )
 
 
-def prepare_database(lab: LabContext) -> None:
-    """A table, and a user for Vault that may make other users; Vault gets its password."""
-    with lab.postgres.connect() as connection:
-        connection.execute("CREATE TABLE lab01_orders (id int, item text)")
-        connection.execute("INSERT INTO lab01_orders VALUES (1, 'book'), (2, 'lamp')")
-        connection.execute(
-            sql.SQL("CREATE ROLE lab01_vault LOGIN CREATEROLE PASSWORD {}").format(
-                sql.Literal(str(lab.secret("db-admin")))
-            )
-        )
-        connection.execute("GRANT SELECT ON lab01_orders TO lab01_vault WITH GRANT OPTION")
-
-
 @http_api.step(
     "Database users that live for minutes",
     hints=[
-        "`prepare_database(lab)` makes a table and a user lab01_vault for Vault. Mount type "
+        "`lab.orders.prepare()` makes a table and a user lab01_vault for Vault. Mount type "
         "`database` at lab01-db; its `/config/shop` takes plugin_name, connection_url, username, "
         "password and allowed_roles; its `/roles/app` db_name, creation_statements and TTLs.",
         "POST `/v1/lab01-db/rotate-root/shop`: from now on only Vault knows that password. The "
@@ -96,7 +69,8 @@ def database_users(lab: LabContext) -> None:
     - A lease is **renewed** to live on (up to its maximum) or **revoked** to end now. When
       it ends Vault drops the user, and the *database* refuses, whoever kept the password.
     """
-    prepare_database(lab)
+    lab.orders.prepare()
+    print(lab.orders.create_user)  # what Vault will say to the database; it fills in {{ }}
     engine = lab.path("db")
     lab.http.post(f"/v1/sys/mounts/{engine}", json={"type": "database"})
     server = lab.postgres
@@ -117,8 +91,8 @@ def database_users(lab: LabContext) -> None:
             f"/v1/{engine}/roles/{role}",
             json={
                 "db_name": "shop",
-                "creation_statements": [CREATE_USER],
-                "revocation_statements": [REVOKE_USER],
+                "creation_statements": [lab.orders.create_user],
+                "revocation_statements": [lab.orders.revoke_user],
                 "default_ttl": ttl,
                 "max_ttl": "10m",
             },
@@ -151,14 +125,7 @@ def database_users(lab: LabContext) -> None:
     # And one that simply runs out: two seconds, then the database knows it no more.
     brief = lab.http.get(f"/v1/{engine}/creds/brief").json()["data"]["username"]
     lab.notes["brief_user"] = brief
-    lab.wait_for(f"{brief} to be dropped", lambda: not user_exists(lab, brief), timeout=20)
-
-
-def user_exists(lab: LabContext, name: str) -> bool:
-    """Whether the database has a user of this name."""
-    with lab.postgres.connect() as connection:
-        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name])
-        return found.fetchone() is not None
+    lab.wait_for(f"{brief} to be dropped", lambda: not lab.orders.exists(brief), timeout=20)
 
 
 @database_users.check
@@ -169,7 +136,7 @@ def _(lab: LabContext) -> None:
     expect(found == "database", f"a database engine is mounted at {engine}/", found=found)
     config = lab.http.get(f"/v1/{engine}/config/shop", allow={404}).json().get("data") or {}
     expect(config, "it is connected to the database shop", hint=f"POST /v1/{engine}/config/shop")
-    expect(user_exists(lab, "lab01_vault"), "the database has a user lab01_vault for Vault")
+    expect(lab.orders.exists("lab01_vault"), "the database has a user lab01_vault for Vault")
     expect(
         not _logs_in(lab, "lab01_vault", lab.secret("db-admin")),
         "its first password is worth nothing any more: only Vault knows the present one",
@@ -186,7 +153,7 @@ def _(lab: LabContext) -> None:
             found=says or "no /memory/db-says",
         )
     expect(users["app"] != users["second"], "the two pods had different users", found=users)
-    expect(user_exists(lab, users["app"]), "the user of pod app exists")
+    expect(lab.orders.exists(users["app"]), "the user of pod app exists")
     lease = lab.kube.exec("app", "cat /memory/db-lease")
     looked = lab.http.put("/v1/sys/leases/lookup", json={"lease_id": lease}, allow={400})
     state: dict[str, Any] = looked.json().get("data") or {}
@@ -197,7 +164,7 @@ def _(lab: LabContext) -> None:
         hint="PUT /v1/sys/leases/renew with an increment of 8m",
     )
     expect(
-        not user_exists(lab, users["second"]),
+        not lab.orders.exists(users["second"]),
         "the user of pod second is gone: its lease was revoked",
         hint="PUT /v1/sys/leases/revoke with the lease_id in its /memory/db-lease",
     )
@@ -209,7 +176,7 @@ def _(lab: LabContext) -> None:
     )
     brief = lab.notes.get("brief_user", "")
     expect(
-        brief and not user_exists(lab, brief),
+        brief and not lab.orders.exists(brief),
         "a lease of two seconds ran out, and its user is gone",
         found=brief or "no lab.notes['brief_user']",
     )
@@ -222,19 +189,7 @@ def _(lab: LabContext) -> LoginPath:
 
 @database_users.undo
 def _(lab: LabContext) -> None:
-    # Leases first: while Vault can still reach the database with the account it has.
-    lab.http.put(f"/v1/sys/leases/revoke-prefix/{lab.path('db')}", allow={400, 404, 500})
-    lab.http.delete(f"/v1/sys/mounts/{lab.path('db')}", allow={400})
-    with lab.postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS lab01_orders CASCADE")
-        left = connection.execute(
-            "SELECT rolname FROM pg_roles"
-            " WHERE rolname = 'lab01_vault' OR rolname ~ '^v-.*-(app|brief|service)-'"
-        ).fetchall()
-        for (name,) in left:
-            role = sql.Identifier(str(name))
-            connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+    lab.orders.remove(lab.path("db"), "^v-.*-(app|brief|service)-")
 
 
 def _logs_in(lab: LabContext, user: str, password: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from psycopg import sql
 
 from harness import expect
 from harness.context import LabContext
@@ -13,19 +12,6 @@ from harness.diagnosis import LoginPath
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import expect_running, file_sum, pod, secret_class, way_in
-
-# How Vault makes a database user; the words in {{ }} are filled in by Vault.
-CREATE_USER = """
-CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
-GRANT SELECT ON lab02_orders TO "{{name}}";
-"""
-
-# And how it ends one. Vault's own way takes rights on every table of the schema away, which
-# fails as soon as another lab has a table there.
-REVOKE_USER = """
-REVOKE ALL ON lab02_orders FROM "{{name}}";
-DROP ROLE IF EXISTS "{{name}}";
-"""
 
 # What the pod runs: log in to the database with the two files, ask it who it thinks it is.
 LOG_IN = """
@@ -41,34 +27,16 @@ NAME = "shop.lab02.svc"
 
 def prepare_engines(lab: LabContext) -> None:
     """The engines lab02-db and lab02-pki, a table, and a policy to use both (see lab 01)."""
-    with lab.postgres.connect() as connection:
-        connection.execute("CREATE TABLE lab02_orders (id int, item text)")
-        connection.execute("INSERT INTO lab02_orders VALUES (1, 'book'), (2, 'lamp')")
-        connection.execute(
-            sql.SQL("CREATE ROLE lab02_vault LOGIN CREATEROLE PASSWORD {}").format(
-                sql.Literal(str(lab.secret("db-admin")))
-            )
-        )
-        connection.execute("GRANT SELECT ON lab02_orders TO lab02_vault WITH GRANT OPTION")
-    db, pki, server = lab.path("db"), lab.path("pki"), lab.postgres
+    lab.orders.prepare()
+    db, pki = lab.path("db"), lab.path("pki")
     lab.http.post(f"/v1/sys/mounts/{db}", json={"type": "database"})
-    lab.http.post(
-        f"/v1/{db}/config/shop",
-        json={
-            "plugin_name": "postgresql-database-plugin",
-            "connection_url": "postgresql://{{username}}:{{password}}"
-            f"@{server.network_host}:5432/{server.database}?sslmode=disable",
-            "username": "lab02_vault",
-            "password": lab.secret("db-admin"),
-            "allowed_roles": ["shop"],
-        },
-    )
+    lab.http.post(f"/v1/{db}/config/shop", json=lab.orders.connection(["shop"]))
     lab.http.post(
         f"/v1/{db}/roles/shop",
         json={
             "db_name": "shop",
-            "creation_statements": [CREATE_USER],
-            "revocation_statements": [REVOKE_USER],
+            "creation_statements": [lab.orders.create_user],
+            "revocation_statements": [lab.orders.revoke_user],
             "default_ttl": "10m",
         },
     )
@@ -218,19 +186,7 @@ def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
 def _(lab: LabContext) -> None:
     # The pod first, or it would ask for one more user while the engine goes.
     lab.kube.delete("Pod", "shop", grace=0)
-    # Leases next: while Vault can still reach the database with the account it has.
-    lab.http.put(f"/v1/sys/leases/revoke-prefix/{lab.path('db')}", allow={400, 404, 500})
-    lab.http.delete(f"/v1/sys/mounts/{lab.path('db')}", allow={400})
-    with lab.postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS lab02_orders CASCADE")
-        left = connection.execute(
-            "SELECT rolname FROM pg_roles"
-            " WHERE rolname = 'lab02_vault' OR rolname ~ '^v-kubernet-shop-'"
-        ).fetchall()
-        for (name,) in left:
-            role = sql.Identifier(str(name))
-            connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+    lab.orders.remove(lab.path("db"), "^v-kubernet-shop-")
 
 
 @several_engines.diagnosis
