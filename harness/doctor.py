@@ -21,6 +21,7 @@ from harness.errors import LabError
 from harness.paths import cache_root, state_root
 from harness.supply import choose, engine, limits
 from harness.supply.base import all_parts
+from harness.supply.cache import Cache
 
 GIB = 1024**3
 # A cold offline build needs room for Go's caches and all images (measured: about 12 GiB).
@@ -42,7 +43,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything; never raises for what it finds."""
     findings: list[Finding] = []
-    for look in (_system, _engine, _disk, _memory, _inotify, _registries, _state):
+    for look in (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state):
         try:
             findings += look()
         except LabError as error:
@@ -107,6 +108,17 @@ def _disk() -> Iterator[Finding]:
         f"a cold offline build needs {COLD_DISK_GIB} GiB; XDG_CACHE_HOME names another place"
         if low
         else "",
+    )
+
+
+def _cache() -> Iterator[Finding]:
+    entries = Cache().verify()
+    damaged = [folder.parent.name for folder, wrong in entries.items() if wrong]
+    yield Finding(
+        "note" if damaged else "good",
+        "cache",
+        f"{len(entries)} built parts" + (f"; damaged: {', '.join(damaged)}" if damaged else ""),
+        "./lab up builds those anew" if damaged else "",
     )
 
 

@@ -140,7 +140,7 @@ def test_a_host_that_cannot_build_gets_two_other_ways(
     with pytest.raises(EnvironmentLacks, match="this is macOS") as caught:
         world.supply.provide(["tool"], world.progress)
     assert "--supply online" in caught.value.hint
-    assert "a bundle" in caught.value.hint
+    assert "XDG_CACHE_HOME" in caught.value.hint
 
 
 def test_what_is_built_is_used_on_a_host_that_cannot_build(

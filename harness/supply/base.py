@@ -2,7 +2,7 @@
 
 A part is one entry of clusters/versions.toml: an image, a program for this machine or
 a chart. A supply provides parts by name, several at once, so that it can build or
-fetch in parallel. The three supplies (offline, online, bundle) differ in nothing else;
+fetch in parallel. The two supplies (offline, online) differ in nothing else;
 who asks for a part never asks which one answers.
 """
 

@@ -25,7 +25,10 @@ from harness.supply.schedule import Schedule
 
 # What a cold build of everything takes with Go's caches, and what a partial one may.
 COLD_GIB, WARM_GIB = 12.0, 4.0
-OTHER_WAYS = "two other ways: ./lab up --supply online, or a bundle made on such a host"
+OTHER_WAYS = (
+    "two other ways: ./lab up --supply online, or the cache folder of a machine of this kind that "
+    "could build (XDG_CACHE_HOME names where it lies)"
+)
 
 
 class OfflineSupply(Supply):
