@@ -1,4 +1,4 @@
-"""Log lines for machines and people: time, level, message, then key=value pairs.
+"""Log lines for people, time, level, message, then key=value pairs; or for machines, as JSON.
 
 Values that are not plain words are quoted, so that a line break in an object's name
 cannot fake a line. What is logged is names, counts and durations; nobody passes a
@@ -11,14 +11,18 @@ import json
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 LEVELS = {
     "trace": logging.DEBUG,
     "debug": logging.DEBUG,
     "info": logging.INFO,
+    "notice": logging.INFO,
     "warn": logging.WARNING,
+    "warning": logging.WARNING,
     "error": logging.ERROR,
+    "err": logging.ERROR,
     "off": logging.CRITICAL + 1,
 }
 
@@ -40,6 +44,19 @@ class Pairs(logging.Formatter):
         return " ".join(words)
 
 
+class JsonLines(logging.Formatter):
+    """One JSON object a line, with the names that hclog, upstream's logger, gives them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        head = {"@timestamp": when, "@level": record.levelname.lower()}
+        head |= {"@module": record.name, "@message": record.getMessage()}
+        if record.exc_info:
+            head["trace"] = self.formatException(record.exc_info)
+        return json.dumps(head | getattr(record, "pairs", {}), default=str)
+
+
 class Log:
     """A logger whose calls take the pairs as keyword arguments."""
 
@@ -58,6 +75,10 @@ class Log:
         """It went on, but somebody should look."""
         self._logger.warning(message, extra={"pairs": pairs})
 
+    def error(self, message: str, **pairs: object) -> None:
+        """It does not work, and somebody must look."""
+        self._logger.error(message, extra={"pairs": pairs})
+
     def defect(self, message: str, **pairs: object) -> None:
         """An exception that nobody foresaw, with its traceback on the same line."""
         self._logger.error(message, extra={"pairs": pairs}, exc_info=True)
@@ -68,9 +89,13 @@ def quote(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
-def configure(level: str) -> None:
-    """Send the logs to stderr. An unknown level means info, as in the real provider."""
+def configure(level: str, style: str = "standard") -> None:
+    """Send the logs to stderr, as lines or (style "json") as JSON.
+
+    An unknown level means info, as in the real provider. Of the libraries only warnings
+    are logged: one line for each request they serve says nothing new.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Pairs())
+    handler.setFormatter(JsonLines() if style == "json" else Pairs())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("standins").setLevel(LEVELS.get(level.lower(), logging.INFO))

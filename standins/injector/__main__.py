@@ -9,9 +9,9 @@ import sys
 
 from kubernetes.aio.config import ConfigException
 
-from standins.injector import logs
 from standins.injector.run import run
 from standins.injector.settings import SettingError, read
+from standins.logs import configure
 
 
 def main(arguments: list[str], env: dict[str, str]) -> int:
@@ -21,7 +21,7 @@ def main(arguments: list[str], env: dict[str, str]) -> int:
         arguments = arguments[1:]
     try:
         settings = read(arguments, env)
-        logs.configure(settings.log_level, settings.log_format)
+        configure(settings.log_level, settings.log_format)
         namespace = env.get("NAMESPACE") or "default"
         identity = env.get("POD_NAME") or socket.gethostname()
         asyncio.run(run(settings, namespace, identity))

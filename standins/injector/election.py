@@ -7,14 +7,14 @@ Lease back, so that the next one need not wait for it to run out.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
 from standins.injector.certificates import now
 from standins.injector.kube import Cluster, ClusterError, Conflict, LeaseRecord
+from standins.logs import Log
 
-log = logging.getLogger("injector.election")
+log = Log(__name__)
 
 DURATION = 15
 """Seconds without a renewal after which another replica may lead."""
@@ -51,9 +51,9 @@ class Election:
         except Conflict:
             self._renewed = None
         except ClusterError as error:
-            log.warning("lease not renewed", extra={"error": str(error)})
+            log.warn("lease not renewed", error=str(error))
         if before != self.leading:
-            log.info("leadership", extra={"leading": self.leading, "identity": self._identity})
+            log.info("leadership", leading=self.leading, identity=self._identity)
         return self.leading
 
     async def _take_part(self) -> None:
@@ -78,7 +78,7 @@ class Election:
             if record is not None and record.holder == self._identity:
                 await self._cluster.hold("", 1, _rfc3339(), record)
         except ClusterError as error:
-            log.warning("lease not given back", extra={"error": str(error)})
+            log.warn("lease not given back", error=str(error))
 
 
 def _rfc3339() -> str:

@@ -9,7 +9,6 @@ round does it again, and the certificate served so far stays.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -20,8 +19,9 @@ from standins.injector import certificates
 from standins.injector.certificates import Authority, KeyPair
 from standins.injector.election import Election
 from standins.injector.kube import Cluster, ClusterError, SharedPair
+from standins.logs import Log
 
-log = logging.getLogger("injector.keeper")
+log = Log(__name__)
 
 SETTLE = 3.0
 """Seconds from publishing a CA until a certificate of it is served."""
@@ -57,12 +57,12 @@ class FileKeeper:
         try:
             pair = KeyPair(*(file.read_bytes() for file in self._files))
         except OSError as error:
-            log.warning("certificate not read", extra={"error": str(error)})
+            log.warn("certificate not read", error=str(error))
             return self._pair
         if pair.readable:
             self._pair = pair
         else:
-            log.warning("certificate and key do not fit", extra={"file": str(self._files[0])})
+            log.warn("certificate and key do not fit", file=str(self._files[0]))
         if self._ca and self._cluster and self._webhook:
             await self._publish(self._cluster, self._ca)
         return self._pair
@@ -74,7 +74,7 @@ class FileKeeper:
             if found and any(each != bundle for each in found.bundles):
                 await cluster.publish(self._webhook, found, bundle)
         except (OSError, ClusterError) as error:
-            log.warning("CA not published", extra={"error": str(error)})
+            log.warn("CA not published", error=str(error))
 
     async def end(self) -> None:
         """See Keeper."""
@@ -125,9 +125,9 @@ class AutoKeeper:
                 # Somebody else leads: what this replica's CA signed may leave the bundle.
                 self._authority = None
         except ClusterError as error:
-            log.warning("certificates not looked after", extra={"error": str(error)})
+            log.warn("certificates not looked after", error=str(error))
         if self._pair and not self._pair.usable(self._now()):
-            log.error("serving a certificate that has run out", extra={"pair": repr(self._pair)})
+            log.error("serving a certificate that has run out", pair=repr(self._pair))
         return self._pair
 
     async def end(self) -> None:
@@ -140,7 +140,7 @@ class AutoKeeper:
             return None
         shared = await self._cluster.shared_pair()
         if shared and shared.pair and shared.pair != self._pair and shared.pair.usable(self._now()):
-            log.info("serving the shared certificate", extra={"pair": repr(shared.pair)})
+            log.info("serving the shared certificate", pair=repr(shared.pair))
             self._pair = shared.pair
         return shared
 
@@ -162,7 +162,7 @@ class AutoKeeper:
         pair = self._authority.issue(self._hosts, self._leaf_life, at)
         await self._share(pair, shared)
         self._pair = pair
-        log.info("made a certificate", extra={"pair": repr(pair)})
+        log.info("made a certificate", pair=repr(pair))
 
     async def _share(self, pair: KeyPair, shared: SharedPair | None) -> None:
         if self._election and self._cluster:
@@ -175,7 +175,7 @@ class AutoKeeper:
         found = await self._cluster.webhooks(self._webhook)
         if found is None or not found.names:
             # A certificate is needed all the same: the probes ask over TLS.
-            log.warning("no webhook configuration", extra={"webhook": self._webhook})
+            log.warn("no webhook configuration", webhook=self._webhook)
             return True
         bundle = certificates.trusted_bundle(
             authority.pem, b"".join(dict.fromkeys(found.bundles)), self._leaf_life, at
@@ -183,5 +183,5 @@ class AutoKeeper:
         if any(each != bundle for each in found.bundles):
             await self._cluster.publish(self._webhook, found, bundle)
             self._settled = self._clock() + self._settle
-            log.info("published the CA bundle", extra={"webhook": self._webhook})
+            log.info("published the CA bundle", webhook=self._webhook)
         return True

@@ -187,8 +187,7 @@ class KubeCluster:
                 auth_settings=["BearerToken"],
             )
             response = await self._api.call_api(*request, _request_timeout=TIMEOUT)
-            # The client's response class carries no annotations.
-            content: bytes = await response.read()  # type: ignore[no-untyped-call]
+            content: bytes = await response.read()  # type: ignore[no-untyped-call]  # it has none
         except (ApiException, aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise ClusterError(f"{method} {path}: {reason}") from error

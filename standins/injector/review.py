@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +18,9 @@ from standins.injector.plan import Plan, Refusal, make_plan, stage
 from standins.injector.pod import JsonObject, Pod, PodError
 from standins.injector.pod_patch import INJECTED, make_patch
 from standins.injector.settings import Settings
+from standins.logs import Log
 
-log = logging.getLogger("injector.review")
+log = Log(__name__)
 
 VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 SYSTEM_NAMESPACES = ("kube-system", "kube-public")
@@ -65,11 +65,11 @@ def answer(body: bytes, settings: Settings) -> Decision:
             injected = _kind(plan)
     except (PodError, Refusal) as error:
         response = _denied(uid, str(error))
-        log.info("denied", extra={"namespace": namespace, "uid": uid, "reason": str(error)})
-    except Exception:
-        # A defect of ours, or a pod made to find one. Letting it through would start an
-        # application without its secrets, so it is refused, and the log has the trace.
-        log.exception("failed", extra={"namespace": namespace, "uid": uid})
+        log.info("denied", namespace=namespace, uid=uid, reason=str(error))
+    except Exception:  # a defect of ours, or a pod made to find one: see below
+        # Letting it through would start an application without its secrets, so it is
+        # refused, and the log has the trace.
+        log.defect("failed", namespace=namespace, uid=uid)
         response = _denied(uid, "internal error of the injector; its log has the cause")
     answered = {
         "kind": "AdmissionReview",

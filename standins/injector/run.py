@@ -8,7 +8,6 @@ calls are routed to it by then is the Deployment's part (a preStop sleep).
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,14 +17,15 @@ from aiohttp import web
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from standins.injector.certificate_context import ServingContext
 from standins.injector.election import Election
 from standins.injector.keeper import AutoKeeper, FileKeeper, Keeper
 from standins.injector.kube import KubeCluster
 from standins.injector.server import KEEP_ALIVE, Webhook
-from standins.injector.serving import ServingContext
 from standins.injector.settings import Settings
+from standins.logs import Log
 
-log = logging.getLogger("injector.run")
+log = Log(__name__)
 
 ROUND = 5.0
 """Seconds between two looks at the certificate, the Lease and the CA bundle."""
@@ -70,7 +70,7 @@ async def serve(
         # No host means every address, which in a pod is the pod's own.
         site = web.TCPSite(runner, host.strip("[]") or None, int(port), ssl_context=context.ssl)
         await site.start()
-        log.info("listening", extra={"address": settings.listen})
+        log.info("listening", address=settings.listen)
         if on_listening:
             on_listening(runner.addresses[0][1])
         while not await happened(ending, ROUND):
@@ -88,9 +88,8 @@ async def keep(keeper: Keeper, context: ServingContext) -> bool:
         if pair is None:
             return False
         context.use(pair)
-    except Exception:
-        # This loop must outlive whatever a round meets; the certificate in use stays.
-        log.exception("round failed")
+    except Exception:  # the loop must outlive whatever a round meets; the certificate stays
+        log.defect("round failed")
         return False
     return True
 
@@ -112,8 +111,7 @@ async def _keeper(settings: Settings, namespace: str, identity: str) -> AsyncIte
         yield _make_keeper(settings, None, identity)
         return
     configuration = Configuration()
-    # The client's configuration loader carries no annotations.
-    kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # it has none
     async with ApiClient(configuration) as api:
         yield _make_keeper(settings, KubeCluster(api, namespace), identity)
 

@@ -9,7 +9,6 @@ about a millisecond.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,8 +18,9 @@ from aiohttp import web
 from standins.injector.metrics import Metrics
 from standins.injector.review import Decision, ReviewError, answer
 from standins.injector.settings import Settings
+from standins.logs import Log
 
-log = logging.getLogger("injector.server")
+log = Log(__name__)
 
 MAX_BODY = 6 * 1024 * 1024
 """Bytes. The API server takes objects of up to 3 MiB; a review holds one or two."""
@@ -126,10 +126,11 @@ class Webhook:
             self.metrics.injected(decision.namespace, decision.injected)
             log.info(
                 "injected",
-                extra={"namespace": decision.namespace, "kind": decision.injected},
+                namespace=decision.namespace,
+                kind=decision.injected,
             )
 
 
 def _refused(status: int, message: str) -> web.Response:
-    log.warning("request refused", extra={"status": status, "reason": message})
+    log.warn("request refused", status=status, reason=message)
     return web.Response(status=status, text=message + "\n")

@@ -20,9 +20,9 @@ import aiohttp
 
 from standins.injector import review
 from standins.injector.annotations import PREFIX
+from standins.injector.certificate_context import ServingContext
 from standins.injector.certificates import Authority, KeyPair
 from standins.injector.run import serve
-from standins.injector.serving import ServingContext
 from standins.injector.settings import Settings
 
 SETTINGS = Settings(vault_addr="https://vault.vault.svc:8200")

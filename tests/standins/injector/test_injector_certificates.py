@@ -14,11 +14,11 @@ import pytest
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, verification
 
 from standins.injector import certificates
+from standins.injector.certificate_context import ServingContext, openssl_name
 from standins.injector.certificates import Authority, KeyPair, trusted_bundle
 from standins.injector.election import Election
 from standins.injector.keeper import AutoKeeper, FileKeeper
 from standins.injector.kube import LeaseRecord, SharedPair, Webhooks
-from standins.injector.serving import ServingContext, openssl_name
 from standins.injector.settings import SettingError
 from tests.standins.injector.memory_cluster import MemoryCluster
 from tests.standins.injector.support import StillKeeper, a_pod, a_review, running

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from standins.injector import kube, logs, settings
+from standins.injector import kube, settings
 from standins.injector.__main__ import main
 from standins.injector.annotations import ANNOTATIONS
+from standins.logs import Log, configure
 from tests.standins.injector.latency import ROOT, injector_process, measure
 
 PACKAGE = ROOT / "standins" / "injector"
@@ -27,11 +28,11 @@ DOCUMENTS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def root_log() -> Iterator[None]:
-    """The root logger is as it was after a test that configures it."""
-    root = logging.getLogger()
-    before = (root.handlers, root.level)
+    """The loggers are as they were after a test that configures them."""
+    root, ours = logging.getLogger(), logging.getLogger("standins")
+    before = (root.handlers, root.level, ours.level)
     yield
-    root.handlers, root.level = before
+    root.handlers, root.level, ours.level = before
 
 
 def document(kind: str) -> dict[str, Any]:
@@ -75,8 +76,8 @@ def test_start_that_cannot_be_is_one_sentence(
 def test_log_line_cannot_be_forged(
     style: str, capsys: pytest.CaptureFixture[str], root_log: None
 ) -> None:
-    logs.configure("info", style)
-    logging.getLogger("injector.t").info("denied", extra={"namespace": "a\nforged\ud800"})
+    configure("info", style)
+    Log("standins.injector.t").info("denied", namespace="a\nforged\ud800")
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "a\\nforged" in lines[0]
