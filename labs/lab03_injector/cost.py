@@ -1,4 +1,4 @@
-"""Step 13: what an agent in every pod costs."""
+"""Step 14: what an agent in every pod costs."""
 
 from __future__ import annotations
 

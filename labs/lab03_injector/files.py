@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
@@ -99,8 +101,13 @@ def _(lab: LabContext) -> None:
         "with agent-run-as-same-user a file of mode 0400 belongs to the application",
         found=owner,
     )
-    secrets = [secret["metadata"]["name"] for secret in lab.kube.list("Secret")]
-    expect(not secrets, "no Kubernetes Secret was made for any of this", found=secrets)
+    word = str(lab.secret("app")).encode()
+    copies = [
+        secret["metadata"]["name"]
+        for secret in lab.kube.list("Secret")
+        if any(word in base64.b64decode(value) for value in (secret.get("data") or {}).values())
+    ]
+    expect(not copies, "no Kubernetes Secret of this namespace holds the password", found=copies)
 
 
 @files_in_memory.diagnosis

@@ -1,4 +1,4 @@
-"""Step 8: Jobs have an end, and a sidecar has none."""
+"""Step 9: Jobs have an end, and a sidecar has none."""
 
 from __future__ import annotations
 

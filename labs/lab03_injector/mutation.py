@@ -23,6 +23,7 @@ from labs.lab03_injector.pods import (
     asking,
     expect_running,
     find_container,
+    given_ca,
     names,
     show,
     status_of,
@@ -91,7 +92,8 @@ def see_the_mutation(lab: LabContext) -> None:
     - a **sidecar** that stays and keeps them fresh;
     - **volumes in memory**: one for the secrets, mounted into the application at
       `/vault/secrets`, and a home for each agent's own token;
-    - the agent's whole configuration, base64 in one variable. No secret is in it.
+    - the agent's whole configuration, base64 in one variable, and the CA that it verifies
+      Vault with in another. No secret is in them.
 
     The agent is not root, has no capability and cannot write to its image.
     """
@@ -141,6 +143,12 @@ def _(lab: LabContext) -> None:
         and method["mount_path"] == f"auth/{lab.path('kubernetes')}",
         "the agent was told to log in with the role app",
         found=method,
+    )
+    expect(
+        agent_config(pod, INIT)["vault"]["address"] == lab.access.vault_pod_addr
+        and given_ca(pod) == lab.access.vault_ca.read_text(encoding="ascii").strip(),
+        "and where Vault is, by https, and which CA to verify it with",
+        found=agent_config(pod, INIT)["vault"],
     )
     for name in (INIT, AGENT):
         rights = find_container(pod, name)["securityContext"]

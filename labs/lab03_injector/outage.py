@@ -1,4 +1,4 @@
-"""Step 12: the webhook is down, and failurePolicy decides what that means."""
+"""Step 13: the webhook is down, and failurePolicy decides what that means."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from harness import expect
 from harness.context import LabContext
+from harness.errors import GaveUp
 from harness.kube import Object
 
 T = TypeVar("T")
@@ -105,10 +106,21 @@ def find_container(pod: Object, name: str) -> dict[str, Any]:
     return next((dict(one) for one in every if one["name"] == name), {})
 
 
+def _variable(pod: Object, container: str, name: str) -> str:
+    """A variable of a container, "" without one."""
+    listed = find_container(pod, container).get("env") or []
+    env = {one["name"]: one.get("value", "") for one in listed}
+    return str(env.get(name, ""))
+
+
 def agent_config(pod: Object, name: str = AGENT) -> dict[str, Any]:
-    """The configuration that the agent of this name was started with."""
-    env = {one["name"]: one.get("value", "") for one in find_container(pod, name)["env"]}
-    return dict(json.loads(base64.b64decode(env["VAULT_CONFIG"])))
+    """The configuration that the agent of this name was started with; {} without one."""
+    return dict(json.loads(base64.b64decode(_variable(pod, name, "VAULT_CONFIG")) or "{}"))
+
+
+def given_ca(pod: Object, name: str = INIT) -> str:
+    """The CA that the injector has handed to this agent, as PEM."""
+    return _variable(pod, name, "VAULT_CACERT_BYTES").strip()
 
 
 def status_of(pod: Object, name: str) -> dict[str, Any]:
@@ -143,6 +155,40 @@ def wait_quietly(
     """`lab.wait_for` without telling of each look: a tour shows what is done, not how often."""
     with lab.quiet():
         return lab.wait_for(what, probe, timeout=timeout, explain=explain)
+
+
+def agent_log(lab: LabContext, pod: str) -> str:
+    """What the init agent of a pod has printed so far; "" when there is none."""
+    return lab.kube.logs(pod, container=INIT) if lab.kube.get("Pod", pod) else ""
+
+
+def wait_for_words(lab: LabContext, pod: str, reason: str, seconds: float = 60) -> None:
+    """Wait until the pod's init agent has printed `reason`."""
+    wait_quietly(
+        lab,
+        f"the agent of {pod} to be refused: {reason}",
+        lambda: reason in agent_log(lab, pod),
+        timeout=seconds,
+        explain=lambda: lab.kube.explain_pod(pod),
+    )
+
+
+def expect_waiting(lab: LabContext, pod: str, reason: str) -> Object:
+    """State that the pod's application waits and that its init agent says why; the pod."""
+    found = lab.kube.get("Pod", pod) or {"status": {"phase": "no such pod"}}
+    expect(
+        found["status"]["phase"] == "Pending" and not status_of(found, "app").get("started"),
+        f"{pod}: its application does not start",
+        found=found["status"]["phase"],
+    )
+    try:
+        # An agent that has just been restarted gets a moment to say it again.
+        wait_for_words(lab, pod, reason, seconds=10)
+        said = True
+    except GaveUp:
+        said = False
+    expect(said, f"{pod}: the agent's log says why, {reason}", found=agent_log(lab, pod)[-300:])
+    return found
 
 
 def expect_running(lab: LabContext, pod: str, namespace: str = "") -> Object:

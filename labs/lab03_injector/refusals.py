@@ -1,4 +1,4 @@
-"""Step 11: ways to be refused, at creation or later, each for its own reason."""
+"""Step 12: ways to be refused, at creation or later, each for its own reason."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ import yaml
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.errors import GaveUp
 from harness.process import CommandFailed
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
-from labs.lab03_injector.pods import AGENT, INIT, app_pod, asking, names, status_of, wait_quietly
+from labs.lab03_injector.pods import (
+    AGENT,
+    app_pod,
+    asking,
+    expect_waiting,
+    names,
+    wait_for_words,
+    wait_quietly,
+)
 from labs.lab03_injector.trust import way_in
 
 # Refused at creation: what the API server's answer says.
@@ -94,31 +101,6 @@ def would_be_refused(lab: LabContext, pod: Any) -> str:
     return ""
 
 
-def agent_log(lab: LabContext, pod: str) -> str:
-    """What the init agent of a pod has printed so far; "" when there is none."""
-    return lab.kube.logs(pod, container=INIT) if lab.kube.get("Pod", pod) else ""
-
-
-def says(lab: LabContext, pod: str, reason: str) -> bool:
-    """Whether the pod's init agent says so; one that has just been restarted gets a moment."""
-    try:
-        wait_for_words(lab, pod, reason, seconds=10)
-    except GaveUp:
-        return False
-    return True
-
-
-def wait_for_words(lab: LabContext, pod: str, reason: str, seconds: float = 60) -> None:
-    """Wait until the pod's init agent has printed `reason`."""
-    wait_quietly(
-        lab,
-        f"the agent of {pod} to be refused: {reason}",
-        lambda: reason in agent_log(lab, pod),
-        timeout=seconds,
-        explain=lambda: lab.kube.explain_pod(pod),
-    )
-
-
 @injector.step(
     "Be refused, for the right reason",
     hints=[
@@ -176,19 +158,7 @@ def _(lab: LabContext) -> None:
             f"{name}: no such pod came into being",
         )
     for name, reason in WAITING.items():
-        pod = lab.kube.get("Pod", name)
-        expect(pod, f"there is a pod {name}")
-        assert pod is not None  # noqa: S101 - the line above guarantees it, for mypy
-        expect(
-            pod["status"]["phase"] == "Pending" and not status_of(pod, "app").get("started"),
-            f"{name}: its application does not start",
-            found=pod["status"]["phase"],
-        )
-        expect(
-            says(lab, name, reason),
-            f"{name}: the agent's log says why, {reason}",
-            found=agent_log(lab, name)[-300:],
-        )
+        expect_waiting(lab, name, reason)
     errors = lab.audit.refusals(f"auth/{lab.path('kubernetes')}/login")
     expect(
         any("service account name not authorized" in error for error in errors),

@@ -1,4 +1,4 @@
-"""Step 10: Pod Security "restricted", and a token that is good for Vault alone."""
+"""Step 11: Pod Security "restricted", and a token that is good for Vault alone."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from labs.lab03_injector import (  # isort: skip
     templates,
     database,
     agent_cache,
+    tls,
     jobs,
     shutdown,
     restricted,
@@ -31,5 +32,6 @@ __all__ = [
     "restricted",
     "shutdown",
     "templates",
+    "tls",
     "trust",
 ]

@@ -72,7 +72,7 @@ def let_pods_in(lab: LabContext) -> None:
 
     Nothing is granted to the injector. It only rewrites pods; the agent that it puts there
     logs in with the **token of the pod itself**. That is the ordinary token which every pod
-    has for the API server, so the role names the API server as its audience. Step 10 gives
+    has for the API server, so the role names the API server as its audience. Step 11 gives
     the agent a token for Vault alone, which is better.
     """
     kv = lab.path("kv")
