@@ -165,6 +165,12 @@ def _(lab: LabContext) -> None:
         "Vault's audit log has the refused login of another service account",
         found=sorted(set(errors)),
     )
+    reads = lab.audit.refusals(lab.path("kv", "data", "elsewhere"))
+    expect(
+        any("permission denied" in error for error in reads),
+        "and the refused read of a path that the policy does not name",
+        found=sorted(set(reads)),
+    )
     pods = lab.kube.list("Pod", selector="app=misplaced")
     expect(
         pods and all(names(pod) == ["app"] for pod in pods),
