@@ -9,7 +9,6 @@ injector = Lab(
     "The Agent injector",
     minutes=60,
     needs=("postgres", "injector"),
-    draft=True,
     goal="A pod asks by annotation, and a Vault Agent appears beside its application: it logs "
     "in, writes secrets to files in memory, and keeps them fresh.",
     remember=(

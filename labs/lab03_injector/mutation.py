@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from typing import Any
 
@@ -37,10 +38,10 @@ WIDTH = 100
 def would_store(lab: LabContext, pod: Any) -> Object:
     """What the API server would store for `pod`, after all admission; nothing is created."""
     answer = lab.run(
-        f"kubectl create -n {pod['metadata']['namespace']} --dry-run=server -o yaml -f -",
+        f"kubectl create -n {pod['metadata']['namespace']} --dry-run=server -o json -f -",
         stdin=yaml.safe_dump(pod),
     )
-    return dict(yaml.safe_load(answer))
+    return dict(json.loads(answer))
 
 
 def difference(before: Object, after: Object) -> list[str]:
@@ -76,7 +77,7 @@ def added(before: Object, after: Object) -> dict[str, list[str]]:
     hints=[
         "`app_pod(lab, 'web')` is a plain pod; `asking(lab, {...})` makes the annotations. Ask "
         "for one secret: `agent-inject-secret-app` with the path lab03-kv/data/app.",
-        "`would_store(lab, pod)` is `kubectl create --dry-run=server -o yaml`: compare the plain "
+        "`would_store(lab, pod)` is `kubectl create --dry-run=server -o json`: compare the plain "
         "pod with the annotated one. Keep `added(before, after)` in `lab.notes['added']`, then "
         "create the annotated pod `web`.",
     ],

@@ -26,7 +26,7 @@ OWN_CA = "/vault/tls/ca.crt"
 CLUSTER_CA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 UNTRUSTED = "certificate signed by unknown authority"
 
-WISHES = {
+CA_WISHES = {
     "own-ca": {"tls-secret": "vault-ca", "ca-cert": OWN_CA},
     "wrong-ca": {"ca-cert": CLUSTER_CA},
     "blind": {"ca-cert": CLUSTER_CA, "tls-skip-verify": "true"},
@@ -38,7 +38,7 @@ WISHES = {
     hints=[
         "A Secret `vault-ca` with the key ca.crt: the certificate in the file "
         "`lab.access.vault_ca`. Then three pods, `app_pod(lab, name, asking(lab, "
-        "password_only(lab, 'app') | WISHES[name]))`.",
+        "password_only(lab, 'app') | CA_WISHES[name]))`.",
         "own-ca and blind start. wrong-ca does not; read `kubectl logs wrong-ca -c "
         "vault-agent-init`.",
     ],
@@ -66,7 +66,7 @@ def which_vault(lab: LabContext) -> None:
             "stringData": {"ca.crt": certificate},
         }
     )
-    for name, wishes in WISHES.items():
+    for name, wishes in CA_WISHES.items():
         lab.kube.apply(app_pod(lab, name, asking(lab, password_only(lab, "app") | wishes)))
     for name in ("own-ca", "blind"):
         lab.kube.wait_for_pod(name)
@@ -80,7 +80,7 @@ def _(lab: LabContext) -> None:
         told = agent_config(expect_running(lab, name), INIT).get("vault") or {}
         expect(
             told.get("ca_cert") == file and bool(told.get("tls_skip_verify")) == skips,
-            f"the agent of {name} was told {WISHES[name]}",
+            f"the agent of {name} was told {CA_WISHES[name]}",
             found=told or f"no {INIT}",
         )
         expect(
