@@ -5,7 +5,6 @@ from __future__ import annotations
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from labs.lab03_injector.database import CREATE_USER
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import SECRETS, app_pod, asking, expect_running, show, wait_quietly
 from labs.lab03_injector.templates import parsed
@@ -52,7 +51,11 @@ def ask_the_agent(lab: LabContext) -> None:
     """
     lab.http.post(
         f"/v1/{lab.path('db')}/roles/lab03-long",
-        json={"db_name": "shop", "creation_statements": [CREATE_USER], "default_ttl": "5m"},
+        json={
+            "db_name": "shop",
+            "creation_statements": [lab.orders.create_user],
+            "default_ttl": "5m",
+        },
     )
     policy = f'path "{creds(lab)}" {{ capabilities = ["read"] }}'
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('door')}", json={"policy": policy})

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from psycopg import sql
-
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
@@ -25,34 +23,9 @@ from labs.lab03_injector.trust import make_role, way_in
 
 SOURCE = Path(__file__).parent / "app" / "shop.py"
 
-# How Vault makes a database user; the words in {{ }} are filled in by Vault.
-CREATE_USER = """
-CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
-GRANT SELECT ON lab03_orders TO "{{name}}";
-"""
-
-# And how it ends one. Vault's own way takes rights on every table of the schema away, which
-# fails as soon as another lab has a table there.
-REVOKE_USER = """
-REVOKE ALL ON lab03_orders FROM "{{name}}";
-DROP ROLE IF EXISTS "{{name}}";
-"""
 # Run by the agent after each change of the file; the application's process is its neighbour.
 # Before the application runs there is nobody to tell, and that is no failure.
 RELOAD = "kill -HUP $(pidof python3) || true"
-
-
-def prepare_database(lab: LabContext) -> None:
-    """A table, and a user for Vault that may make other users."""
-    with lab.postgres.connect() as connection:
-        connection.execute("CREATE TABLE lab03_orders (id int, item text)")
-        connection.execute("INSERT INTO lab03_orders VALUES (1, 'book'), (2, 'lamp')")
-        connection.execute(
-            sql.SQL("CREATE ROLE lab03_vault LOGIN CREATEROLE PASSWORD {}").format(
-                sql.Literal(str(lab.secret("db-admin")))
-            )
-        )
-        connection.execute("GRANT SELECT ON lab03_orders TO lab03_vault WITH GRANT OPTION")
 
 
 def connection_url(lab: LabContext, role: str) -> str:
@@ -95,10 +68,11 @@ def state_of(lab: LabContext) -> dict[str, Any]:
 @injector.step(
     "A database user that is replaced while the application runs",
     hints=[
-        "`prepare_database(lab)`; mount type `database` at lab03-db; its `/config/shop` connects "
-        "as lab03_vault, its `/roles/lab03` has creation_statements `CREATE_USER`, default_ttl "
-        "6s and max_ttl 12s. Policy `lab03-shop` reads lab03-db/creds/lab03; "
-        "`make_role(lab, 'shop', [lab.path('shop')])`.",
+        "`lab.orders.prepare()`; mount type `database` at lab03-db; its `/config/shop` gets "
+        "`lab.orders.connection(['lab03', 'lab03-long'])`, its `/roles/lab03` the "
+        "creation_statements [lab.orders.create_user], the revocation_statements "
+        "[lab.orders.revoke_user], default_ttl 6s and max_ttl 12s. Policy `lab03-shop` reads "
+        "lab03-db/creds/lab03; `make_role(lab, 'shop', [lab.path('shop')])`.",
         "Put `SOURCE` into a ConfigMap `shop` under the name shop.py and apply `shop_pod(lab)`. "
         "Watch `state_of(lab)`: a third database user within half a minute.",
         "`kubectl logs shop -c vault-agent` tells of each rendering and each command.",
@@ -116,26 +90,17 @@ def database_user(lab: LabContext) -> None:
     share a process namespace and a user. Read the program: labs/lab03_injector/app/shop.py.
     Of Vault it knows one file name. Compare lab 01's service.
     """
-    prepare_database(lab)
-    engine, server = lab.path("db"), lab.postgres
+    lab.orders.prepare()
+    engine = lab.path("db")
     lab.http.post(f"/v1/sys/mounts/{engine}", json={"type": "database"})
-    lab.http.post(
-        f"/v1/{engine}/config/shop",
-        json={
-            "plugin_name": "postgresql-database-plugin",
-            "connection_url": "postgresql://{{username}}:{{password}}"
-            f"@{server.network_host}:5432/{server.database}?sslmode=disable",
-            "username": "lab03_vault",
-            "password": lab.secret("db-admin"),
-            "allowed_roles": ["lab03", "lab03-long"],
-        },
-    )
+    allowed = ["lab03", "lab03-long"]
+    lab.http.post(f"/v1/{engine}/config/shop", json=lab.orders.connection(allowed))
     lab.http.post(
         f"/v1/{engine}/roles/lab03",
         json={
             "db_name": "shop",
-            "creation_statements": [CREATE_USER],
-            "revocation_statements": [REVOKE_USER],
+            "creation_statements": [lab.orders.create_user],
+            "revocation_statements": [lab.orders.revoke_user],
             "default_ttl": "6s",
             "max_ttl": "12s",
         },
@@ -196,17 +161,7 @@ def _(lab: LabContext) -> None:
     if lab.kube.get("Namespace", lab.namespace):
         lab.kube.delete("Pod", "shop", grace=0)
         wait_quietly(lab, "the pod shop to be gone", lambda: not lab.kube.get("Pod", "shop"))
-    lab.http.put(f"/v1/sys/leases/revoke-prefix/{lab.path('db')}", allow={400, 404, 500})
-    lab.http.delete(f"/v1/sys/mounts/{lab.path('db')}", allow={400})
-    with lab.postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS lab03_orders CASCADE")
-        left = connection.execute(
-            "SELECT rolname FROM pg_roles WHERE rolname = 'lab03_vault' OR rolname ~ '^v-.*-lab03-'"
-        ).fetchall()
-        for (name,) in left:
-            role = sql.Identifier(str(name))
-            connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+    lab.orders.remove(lab.path("db"), "^v-.*-lab03-")
 
 
 @database_user.diagnosis
