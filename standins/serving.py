@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -47,10 +47,19 @@ def clear_socket(path: str) -> None:
 
 
 @asynccontextmanager
-async def grpc_socket(handlers: grpc.GenericRpcHandler, endpoint: str) -> AsyncIterator[None]:
-    """Serve `handlers` on the socket `endpoint` until the block ends. Raises CannotServe."""
+async def grpc_socket(
+    handlers: grpc.GenericRpcHandler,
+    endpoint: str,
+    *,
+    mode: int | None = None,
+    options: Sequence[tuple[str, object]] = (),
+) -> AsyncIterator[None]:
+    """Serve `handlers` on the socket `endpoint` until the block ends. Raises CannotServe.
+
+    The umask decides on the socket's mode unless it is given; `options` are grpc's.
+    """
     clear_socket(endpoint)
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=options)
     server.add_generic_rpc_handlers((handlers,))
     try:
         # grpc reports a failed bind as RuntimeError or as port 0, by version.
@@ -59,6 +68,8 @@ async def grpc_socket(handlers: grpc.GenericRpcHandler, endpoint: str) -> AsyncI
         bound = 0
     if not bound:
         raise CannotServe(f"{endpoint}: cannot listen there; is the folder there and writable?")
+    if mode is not None:
+        Path(endpoint).chmod(mode)
     await server.start()
     log.info("serving", endpoint=endpoint)
     try:
@@ -69,24 +80,30 @@ async def grpc_socket(handlers: grpc.GenericRpcHandler, endpoint: str) -> AsyncI
         Path(endpoint).unlink(missing_ok=True)
 
 
+Problem = Callable[[], Awaitable[str]]
+
+
 @asynccontextmanager
-async def health_page(
-    address: str, path: str, problem: Callable[[], Awaitable[str]]
-) -> AsyncIterator[None]:
+async def health_page(address: str, path: str, problem: Problem) -> AsyncIterator[None]:
     """Answer `path` on "[host]:port" until the block ends. Raises CannotServe.
 
     The answer is 200 while `problem()` returns "", else 500 with that text.
     """
+    async with health_pages(address, {path: problem}):
+        yield
 
-    async def answer(request: web.Request) -> web.Response:
-        found = await problem()
-        return web.Response(status=500 if found else 200, text=found)
 
+@asynccontextmanager
+async def health_pages(
+    address: str, pages: Mapping[str, Problem], *, failing: int = 500
+) -> AsyncIterator[None]:
+    """Several such pages by their paths, with the status of a failure. Raises CannotServe."""
     host, _, port = address.rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise CannotServe(f"health address {address!r} is not [host]:port")
     app = web.Application()
-    app.router.add_get(path, answer)
+    for path, problem in pages.items():
+        app.router.add_get(path, _page(problem, failing))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -95,7 +112,15 @@ async def health_page(
         except OSError as error:
             reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
             raise CannotServe(f"health address {address}: cannot listen ({reason})") from None
-        log.info("health page", address=address, path=path)
+        log.info("health page", address=address, paths=",".join(pages))
         yield
     finally:
         await runner.cleanup()
+
+
+def _page(problem: Problem, failing: int) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        found = await problem()
+        return web.Response(status=failing if found else 200, text=found or "ok")
+
+    return answer

@@ -4,8 +4,8 @@ A message class lists its fields once, with their numbers; `Schema` builds the p
 descriptors from that at import and does the encoding with the protobuf library. There
 is no generated code to keep, and handlers work with plain typed values. A test compiles
 the .proto file beside each schema with protoc and compares the two, field by field.
-Covers what the stand-ins' services use: proto3 scalars, nested and repeated messages,
-maps never.
+Covers what these services use: proto3 scalars, nested and repeated messages, maps of
+strings to scalars.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -38,6 +38,11 @@ class Message:
 def tag(number: int, default: D, *, secret: bool = False) -> D:
     """A message field with its protobuf number; `secret` keeps the value out of the repr."""
     return dataclasses.field(default=default, repr=not secret, metadata={"number": number})
+
+
+def tag_map(number: int, *, secret: bool = False) -> Any:
+    """A map field, `Mapping[str, X]`, that is empty by default."""
+    return dataclasses.field(default_factory=dict, repr=not secret, metadata={"number": number})
 
 
 class Schema:
@@ -93,8 +98,13 @@ class Schema:
         described = descriptor_pb2.DescriptorProto(name=kind.__name__)
         for field in self._fields[kind]:
             entry = described.field.add(name=field.name, number=field.number)
-            entry.label = _Field.LABEL_REPEATED if field.repeated else _Field.LABEL_OPTIONAL
-            if field.message:
+            many = field.repeated or field.mapped
+            entry.label = _Field.LABEL_REPEATED if many else _Field.LABEL_OPTIONAL
+            if field.mapped:
+                entry.type = _Field.TYPE_MESSAGE
+                entry.type_name = f".{self.package}.{kind.__name__}.{field.entry}"
+                described.nested_type.append(_entry_of(field))
+            elif field.message:
                 entry.type = _Field.TYPE_MESSAGE
                 entry.type_name = f".{self.package}.{field.kind.__name__}"
             else:
@@ -118,6 +128,8 @@ class Schema:
             value = getattr(found, field.name)
             if field.message and field.repeated:
                 value = tuple(self._from_protobuf(field.kind, item) for item in value)
+            elif field.mapped:
+                value = dict(value)
             elif field.repeated:
                 value = tuple(value)
             elif field.message:
@@ -133,10 +145,25 @@ class _FieldType:
     number: int
     kind: type[Any]
     repeated: bool
+    mapped: bool
 
     @property
     def message(self) -> bool:
         return issubclass(self.kind, Message)
+
+    @property
+    def entry(self) -> str:
+        """The name that protoc gives to the message of a map's entries."""
+        return "".join(word.capitalize() for word in self.name.split("_")) + "Entry"
+
+
+def _entry_of(field: _FieldType) -> descriptor_pb2.DescriptorProto:
+    """On the wire a map is a repeated message of a key and a value."""
+    entry = descriptor_pb2.DescriptorProto(name=field.entry)
+    entry.options.map_entry = True
+    for number, name, kind in ((1, "key", str), (2, "value", field.kind)):
+        entry.field.add(name=name, number=number, label=_Field.LABEL_OPTIONAL, type=_SCALARS[kind])
+    return entry
 
 
 def _fields_of(kind: type[Message]) -> tuple[_FieldType, ...]:
@@ -144,9 +171,11 @@ def _fields_of(kind: type[Message]) -> tuple[_FieldType, ...]:
     found = []
     for field in dataclasses.fields(typing.cast(Any, kind)):
         hint = hints[field.name]
-        repeated = typing.get_origin(hint) is tuple
-        if repeated or isinstance(hint, types.UnionType):
+        repeated, mapped = (typing.get_origin(hint) is origin for origin in (tuple, Mapping))
+        if mapped:
+            hint = typing.get_args(hint)[1]
+        elif repeated or isinstance(hint, types.UnionType):
             # tuple[X, ...] is repeated; X | None is a message that may be absent.
             hint = typing.get_args(hint)[0]
-        found.append(_FieldType(field.name, field.metadata["number"], hint, repeated))
+        found.append(_FieldType(field.name, field.metadata["number"], hint, repeated, mapped))
     return tuple(found)

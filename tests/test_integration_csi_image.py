@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from harness.paths import CHECKOUT
-from harness.supply import debian, libraries
+from harness.supply import debian, libraries, standin_files
 from harness.supply.base import find_part
 from harness.supply.cache import key_of
 from harness.supply.recipe import Job
@@ -25,7 +25,7 @@ DISTRIBUTIONS = {"grpc": "grpcio", "google": "protobuf", "yaml": "pyyaml"}
 
 
 def listed() -> set[str]:
-    lines = standins._libraries().read_text("utf-8").splitlines()
+    lines = standin_files.library_list().read_text("utf-8").splitlines()
     return {line for line in lines if line and not line.startswith("#")}
 
 
@@ -61,7 +61,7 @@ def test_the_image_has_the_libraries_that_they_need_and_no_others() -> None:
 
 
 def test_the_lock_has_each_with_a_hash() -> None:
-    text = libraries.wanted(standins._libraries())
+    text = libraries.wanted(standin_files.library_list())
     assert text.count("==") == len(listed())
     assert text.count("--hash=sha256:") >= len(listed())
 
@@ -75,9 +75,9 @@ def test_the_key_follows_every_source_file(tmp_path: Path, monkeypatch: pytest.M
     package.mkdir(parents=True)
     for name in ("server.py", "service.proto", "notes.md"):
         (package / name).write_text("a", "utf-8")
-    text = libraries.wanted(standins._libraries())
+    text = libraries.wanted(standin_files.library_list())
     monkeypatch.setattr(libraries, "wanted", lambda listed=None: text)
-    monkeypatch.setattr(standins, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(standin_files, "CHECKOUT", tmp_path)
     keys = [key_of(standins.recipe, {"base": "b"})]
     for name in ("server.py", "service.proto", "notes.md"):
         (package / name).write_text("b", "utf-8")
@@ -112,7 +112,7 @@ def test_the_image_holds_source_and_libraries_and_runs_as_nobody_special(
     monkeypatch.setattr(standins, "debian", steps)
 
     def fetch(site: Path, architecture: str, listed: Path) -> None:
-        assert listed == standins._libraries()
+        assert listed == standin_files.library_list()
         for package in ("aiohttp", "kubernetes"):
             (site / package).mkdir(parents=True)
             (site / package / "client.py").touch()

@@ -17,12 +17,14 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from harness import process
 from harness.errors import EnvironmentLacks, UsageError
-from harness.supply import app_image, libraries, online, registries
+from harness.paths import clusters
+from harness.supply import built_image, libraries, online, registries, standin_files
 from harness.supply import engine as engines
-from harness.supply.base import Part, Provided, find_part
+from harness.supply.base import Provided, find_part
 from harness.supply.images import KEY_LABEL
 from harness.supply.lock import Lock
 from harness.supply.online import OnlineSupply, Stopped, side_by_side
+from harness.supply.recipes import standins
 from harness.supply.registries import Reference
 
 VAULT = Reference.parse("docker.io/hashicorp/vault:1.19.5")
@@ -41,6 +43,7 @@ class Engine:
     events: list[dict[str, Any]] = field(default_factory=list)
     pulled: list[str] = field(default_factory=list)
     builds: list[dict[str, Any]] = field(default_factory=list)
+    pruned: list[dict[str, Any]] = field(default_factory=list)
     error: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -86,6 +89,9 @@ class Engine:
         )
         yield from self.events
         self.add(words["tag"], labels=words["labels"], id=f"built-{len(self.builds)}")
+
+    def prune(self, filters: dict[str, Any]) -> None:
+        self.pruned.append(filters)
 
     def remove(self, id: str) -> None:
         gone = [name for name, entry in self.images_by_name.items() if entry["Id"] == id]
@@ -212,7 +218,7 @@ def test_only_full_references_with_a_fixed_tag_are_taken(text: str) -> None:
         Reference.parse(text)
 
 
-@pytest.mark.parametrize("name", ["node", "vault", "openbao", "app", "postgres"])
+@pytest.mark.parametrize("name", ["node", "vault", "openbao", "app", "standins", "postgres"])
 def test_the_pinned_images_are_full_references(name: str) -> None:
     text = find_part(name).online["image"]
     assert str(Reference.parse(text)) == text
@@ -305,49 +311,112 @@ def test_an_ingredient_is_not_supplied() -> None:
         OnlineSupply().provide(["etcd"], Quiet())
 
 
-# -- the app image -----------------------------------------------------------------------
+# -- the images that are built -----------------------------------------------------------
+
+DEBIAN = "docker.io/library/debian:bookworm-slim"
+BUILT = ("app", "standins")
 
 
 @pytest.fixture
-def app(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Part:
-    engine.registry["docker.io/library/debian:bookworm-slim"] = TWO
-    monkeypatch.setattr(libraries, "fetch", lambda site, arch: site.mkdir())
-    return find_part("app")
+def fetched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[Path | None, str]:
+    """A registry with the base, and libraries that cost nothing; which lists were fetched."""
+    lists: dict[Path | None, str] = {}
+
+    def fetch(site: Path, architecture: str, listed: Path | None = None) -> None:
+        lists[listed] = architecture
+        site.mkdir()
+
+    engine.registry[DEBIAN] = TWO
+    monkeypatch.setattr(libraries, "fetch", fetch)
+    return lists
 
 
-def test_the_app_image_is_built_once(engine: Engine, app: Part, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "context", "upstream"),
+    [
+        ("app", ["Dockerfile", "site"], True),
+        ("standins", ["Dockerfile", "site", "standins"], False),
+    ],
+)
+def test_an_image_is_built_once(
+    engine: Engine,
+    fetched: dict[Path | None, str],
+    tmp_path: Path,
+    name: str,
+    context: list[str],
+    upstream: bool,
+) -> None:
     supply = OnlineSupply()
-    provided = supply.provide(["app"], Quiet())["app"]
-    assert provided.origin == "built here from docker.io/library/debian:bookworm-slim"
+    provided = supply.provide([name], Quiet())[name]
+    assert provided.origin == f"built here from {DEBIAN}"
+    assert provided.image == f"kube-vault-labs/{name}:1"
+    assert provided.upstream is upstream
     (build,) = engine.builds
-    assert build["context"] == ["Dockerfile", "site"]
-    assert build["buildargs"] == {"BASE": "docker.io/library/debian:bookworm-slim"}
-    assert supply.provide(["app"], Quiet())["app"] == provided
+    assert build["context"] == context
+    assert build["buildargs"] == {"BASE": DEBIAN}
+    assert supply.provide([name], Quiet())[name] == provided
     assert len(engine.builds) == 1
-    assert list((tmp_path / "cache").rglob("app-*")) == []
+    assert list((tmp_path / "cache").rglob(f"{name}-*")) == []
+    # The stage that only compiles is taken out of the engine again.
+    stage = f"{built_image.STAGE_LABEL}={name}"
+    assert engine.pruned == [{"dangling": True, "label": stage}]
 
 
-def test_an_outdated_app_image_is_replaced_and_removed(engine: Engine, app: Part) -> None:
-    name = app_image.name_of(app)
-    engine.add(name, labels={KEY_LABEL: "old"}, id="old")
-    assert not OnlineSupply().ready(["app"])
-    OnlineSupply().provide(["app"], Quiet())
+def test_each_image_has_libraries_of_its_own(
+    engine: Engine, fetched: dict[Path | None, str]
+) -> None:
+    OnlineSupply().provide(BUILT, Quiet())
+    assert fetched == {libraries.list_file(): "amd64", standin_files.library_list(): "amd64"}
+    assert len({build["labels"][KEY_LABEL] for build in engine.builds}) == 2
+    # Both are built at the same time on one base, which is pulled once.
+    assert engine.pulled == [f"docker.io/library/debian@{TWO}"]
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_an_outdated_image_is_replaced_and_removed(
+    engine: Engine, fetched: dict[Path | None, str], name: str
+) -> None:
+    engine.add(built_image.name_of(find_part(name)), labels={KEY_LABEL: "old"}, id="old")
+    assert not OnlineSupply().ready([name])
+    OnlineSupply().provide([name], Quiet())
     assert {entry["Id"] for entry in engine.images_by_name.values()} == {
         "built-1",
         "sha256:" + "f" * 64,
     }
 
 
-def test_an_app_image_that_somebody_loaded_is_used(engine: Engine, app: Part) -> None:
-    engine.add(app_image.name_of(app))
-    provided = OnlineSupply().provide(["app"], Quiet())["app"]
+def test_the_stand_ins_are_built_anew_when_their_source_changes(
+    engine: Engine,
+    fetched: dict[Path | None, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = tmp_path / "standins" / "one" / "server.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("a", encoding="utf-8")
+    monkeypatch.setattr(standin_files, "CHECKOUT", tmp_path)
+    OnlineSupply().provide(BUILT, Quiet())
+    assert OnlineSupply().ready(BUILT)
+    source.write_text("b", encoding="utf-8")
+    assert not OnlineSupply().ready(["standins"])
+    assert OnlineSupply().ready(["app"])
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_an_image_that_somebody_loaded_is_used(engine: Engine, name: str) -> None:
+    engine.add(built_image.name_of(find_part(name)))
+    provided = OnlineSupply().provide([name], Quiet())[name]
     assert provided.origin.endswith("local, not built here")
+    assert provided.upstream is (name == "app")
     assert engine.builds == []
 
 
-def test_a_failed_build_shows_its_last_lines(engine: Engine, app: Part, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BUILT)
+def test_a_failed_build_shows_its_last_lines(
+    engine: Engine, fetched: dict[Path | None, str], tmp_path: Path, name: str
+) -> None:
     engine.events = []
-    OnlineSupply().provide(["app"], Quiet())
+    OnlineSupply().provide([name], Quiet())
     engine.remove("built-1")
     engine.events = [
         {"stream": "Step 1/6 : FROM debian\n"},
@@ -355,9 +424,23 @@ def test_a_failed_build_shows_its_last_lines(engine: Engine, app: Part, tmp_path
         {"error": "The command returned a non-zero code: 100"},
     ]
     with pytest.raises(EnvironmentLacks, match="Unable to locate package jq") as caught:
-        OnlineSupply().provide(["app"], Quiet())
+        OnlineSupply().provide([name], Quiet())
+    assert f"the image {name} cannot be built" in str(caught.value)
     assert "non-zero code: 100" in str(caught.value)
-    assert list((tmp_path / "cache").rglob("app-*")) == []
+    assert list((tmp_path / "cache").rglob(f"{name}-*")) == []
+
+
+def test_both_supplies_make_the_same_of_the_stand_ins() -> None:
+    """The user, the paths and the bytecode of the recipe are those of the Dockerfile."""
+    text = (clusters() / "online" / "standins" / "Dockerfile").read_text(encoding="utf-8")
+    assert f"USER {standins.USER}:{standins.USER}\n" in text
+    assert f"PYTHONPATH=/{standins.HOME} " in text
+    assert f"COPY standins /{standins.HOME}/standins\n" in text
+    assert f"LABEL {built_image.STAGE_LABEL}=standins\n" in text
+    for word in (*standins.PACKAGES, standins.GENERATED, *standins._COMPILE[1:]):
+        assert word in text
+    site = f"/usr/local/lib/python{libraries.PYTHON}/dist-packages"
+    assert f"COPY --from=compiled {site} {site}\n" in text
 
 
 def test_libraries_carry_their_hashes_from_the_lock() -> None:

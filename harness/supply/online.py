@@ -1,8 +1,8 @@
 """The online supply: upstream's images and release binaries, each digest seen once.
 
 Images are pulled by the engine (harness.supply.registries), programs are downloaded here
-(harness.supply.downloads), the app image is built on upstream's Debian
-(harness.supply.app_image). What is there already is used without any network. Parts are
+(harness.supply.downloads), two images are built on the publisher's Debian
+(harness.supply.built_image). What is there already is used without any network. Parts are
 fetched side by side; the first failure or Ctrl-C stops the others, and what they have
 fetched so far is kept for the next run.
 """
@@ -19,7 +19,7 @@ import docker
 
 from harness import process
 from harness.errors import EnvironmentLacks, LabError, UsageError
-from harness.supply import app_image, engine, registries
+from harness.supply import built_image, engine, registries
 from harness.supply.base import Part, Progress, Provided, Supply, find_part
 from harness.supply.downloads import Host, Release
 from harness.supply.images import KEY_LABEL
@@ -47,6 +47,8 @@ class OnlineSupply(Supply):
     def __init__(self, why: str = "", lock: Lock | None = None) -> None:
         self.why = why
         self.lock = lock or Lock()
+        # Two images are built on one base, at the same time.
+        self._base = threading.Lock()
 
     def provide(self, parts: Iterable[str], progress: Progress) -> dict[str, Provided]:
         """See Supply.provide. UsageError when something changed since it was first seen."""
@@ -115,13 +117,14 @@ class OnlineSupply(Supply):
 
     def _built(self, client: docker.DockerClient, part: Part, say: Say) -> Provided:
         base = Reference.parse(part.online["image"])
-        name = app_image.name_of(part)
-        image = app_image.present(client, part)
+        name = built_image.name_of(part)
+        image = built_image.present(client, part)
         if image and KEY_LABEL not in image.labels:
             return _provided(part, name, image, f"{name}, local, not built here")
         if image is None:
-            self._pulled(client, base, say)
-            image = app_image.build(client, part, str(base), say)
+            with self._base:
+                self._pulled(client, base, say)
+            image = built_image.build(client, part, str(base), say)
         return _provided(part, name, image, f"built here from {base}")
 
 
@@ -227,7 +230,7 @@ def _checked(name: str) -> Part:
 
 def _present(client: docker.DockerClient, part: Part) -> bool:
     if part.online.get("build"):
-        return app_image.present(client, part) is not None
+        return built_image.present(client, part) is not None
     return registries.local(client, part.online["image"]) is not None
 
 
@@ -236,7 +239,7 @@ def _provided(part: Part, reference: str, image: LocalImage, origin: str) -> Pro
         part=part.name,
         version=part.version,
         origin=origin,
-        upstream=True,
+        upstream=bool(part.online.get("upstream", True)),
         digest=image.id,
         image=reference,
     )

@@ -24,19 +24,18 @@ import pytest
 from harness.access import Access
 from harness.paths import CHECKOUT
 from harness.progress import reporting
-from harness.supply import apt, images
+from harness.supply import images
 from harness.supply.base import Provided, find_part
 from harness.supply.downloads import Host
 from harness.supply.offline import OfflineSupply
-from harness.supply.recipes import all_recipes
 from tests.live import registry as registries
+from tests.live.debian import make_debian
 
 pytestmark = pytest.mark.live
 
 NAME = "test-online"
 IMAGES = ("node", "vault", "postgres")
 PROGRAMS = ("kind", "kubectl", "vault-cli")
-BARE = "kube-vault-labs/bare-debian"
 DEBIAN = "kube-vault-labs/debian:test"
 
 
@@ -72,35 +71,16 @@ def releases(offline: dict[str, Provided], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make_debian(client: docker.DockerClient, context: Path) -> None:
-    """An image like the publisher's Debian: the offline supply's base, with apt ready to use."""
-    supply = OfflineSupply()
-    base = supply.cache.entry("base", supply.keys(all_recipes().values())["base"])
-    client.api.import_image(str(base / "rootfs.tar"), repository=BARE, tag="test")
-    context.mkdir()
-    (context / "sources.list").write_text("\n".join(apt.sources()) + "\n", encoding="utf-8")
-    (context / "90host").write_text("\n".join(apt.acquire_settings()) + "\n", encoding="utf-8")
-    (context / "Dockerfile").write_text(
-        f"FROM {BARE}:test\n"
-        "COPY sources.list /etc/apt/sources.list\n"
-        "COPY 90host /etc/apt/apt.conf.d/90host\n"
-        "RUN mkdir -p /var/lib/apt/lists/partial /var/cache/apt/archives/partial /var/log/apt"
-        " /etc/apt/sources.list.d /etc/apt/preferences.d\n",
-        encoding="utf-8",
-    )
-    client.images.build(path=str(context), tag=DEBIAN, rm=True)
-
-
 @pytest.fixture
 def mirror(offline: dict[str, Provided], tmp_path: Path) -> Iterator[str]:
     """The address of a registry with upstream's names; the tags it brings are removed."""
     client = docker.from_env()
-    make_debian(client, tmp_path / "debian")
+    make_debian(client, tmp_path / "debian", DEBIAN)
     filled = {find_part(name).online["image"]: offline[name].image for name in IMAGES}
     filled[find_part("app").online["image"]] = DEBIAN
     with registries.filled_registry(filled, tmp_path / "registry") as running:
         yield running.address
-    for reference in (*filled, DEBIAN, f"{BARE}:test"):
+    for reference in (*filled, DEBIAN, f"{DEBIAN}-bare"):
         if images.find(client, reference):
             client.images.remove(reference, noprune=True)
     client.close()

@@ -1,5 +1,7 @@
 """The one image of the stand-ins: Debian with Python, their libraries and their source.
 
+The online supply builds its equal on the publisher's Debian (clusters/online/standins).
+
 Its key covers every file of `standins/`, so an edit there gives a new image. Everything is
 compiled to bytecode here, because their containers run with a read-only root file system
 and would compile at every start. Nothing is fetched when a container starts.
@@ -7,14 +9,12 @@ and would compile at every start. Nothing is fetched when a container starts.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from harness.paths import CHECKOUT, clusters
-from harness.supply import debian, libraries, oci
+from harness.supply import debian, libraries, oci, standin_files
 from harness.supply.recipe import Job, Recipe
 
 PACKAGES = ("python3",)
@@ -35,10 +35,8 @@ class Standins(Recipe):
     def inputs(self) -> Iterable[str]:
         yield "3"
         yield from PACKAGES
-        yield libraries.wanted(_libraries())
-        for file in sources():
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            yield f"{file.relative_to(CHECKOUT)} {digest}"
+        yield libraries.wanted(standin_files.library_list())
+        yield from standin_files.digests()
 
     def build(self, job: Job) -> None:
         root = job.work / "root"
@@ -49,13 +47,10 @@ class Standins(Recipe):
         debian.clean(root)
         job.say("fetching its Python libraries")
         site = job.work / "site"
-        libraries.fetch(site, oci.architecture(), _libraries())
+        libraries.fetch(site, oci.architecture(), standin_files.library_list())
         packages = f"usr/local/lib/python{libraries.PYTHON}/dist-packages"
         shutil.copytree(site, root / packages, dirs_exist_ok=True)
-        for file in sources():
-            target = root / HOME / file.relative_to(CHECKOUT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+        standin_files.copy(root / HOME)
         job.say("compiling")
         self._shrink(job, root, packages)
         # Python's own modules, too: debian.clean took their bytecode out.
@@ -88,16 +83,6 @@ class Standins(Recipe):
         job.run([*debian.NAMESPACE, "chroot", root, *_COMPILE, *textless, f"/{client}"])
         for file in (root / client).rglob("*.py"):
             file.unlink()
-
-
-def sources() -> list[Path]:
-    """Every file of the stand-ins that goes into the image, in a fixed order."""
-    found = (CHECKOUT / "standins").rglob("*")
-    return sorted(f for f in found if f.suffix in (".py", ".proto"))
-
-
-def _libraries() -> Path:
-    return clusters() / "offline" / "standins" / "libraries.txt"
 
 
 recipe = Standins()

@@ -113,16 +113,16 @@ async def measure(pid: int, url: str, ca: Path, calls: int, at_once: int) -> Fig
             if not read_answer(content, POD).sidecar:
                 raise RuntimeError("answered without a sidecar")
 
-        cpu, started = _cpu_seconds(pid), time.perf_counter()
+        cpu, started = cpu_seconds(pid), time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
                 group.create_task(caller(max(1, calls // at_once)))
         took = time.perf_counter() - started
-    cpu = (_cpu_seconds(pid) - cpu) * 1000 / len(waits)
+    cpu = (cpu_seconds(pid) - cpu) * 1000 / len(waits)
     return Figures(sorted(waits), len(waits) / took, cpu)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Processor time a process has used (Linux; 0 elsewhere)."""
     path = Path(f"/proc/{pid}/stat")
     if not path.exists():

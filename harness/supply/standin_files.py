@@ -1,0 +1,42 @@
+"""What the stand-ins' image is made of: their source and the list of their libraries.
+
+Both supplies build that image, the offline one from Debian's packages and the online one on
+the publisher's Debian image; this is what they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.paths import CHECKOUT, clusters
+
+# What runs; manifests and texts for people stay outside.
+SUFFIXES = (".py", ".proto")
+
+
+def sources() -> list[Path]:
+    """Every file of the stand-ins that goes into the image, in a fixed order."""
+    found = (CHECKOUT / "standins").rglob("*")
+    return sorted(file for file in found if file.suffix in SUFFIXES)
+
+
+def digests() -> Iterator[str]:
+    """For each of them one line with its path and the sum of its content."""
+    for file in sources():
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        yield f"{file.relative_to(CHECKOUT)} {digest}"
+
+
+def copy(target: Path) -> None:
+    """Put them below `target`, as they lie in the checkout."""
+    for file in sources():
+        place = target / file.relative_to(CHECKOUT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+
+
+def library_list() -> Path:
+    """The committed list of their libraries' names."""
+    return clusters() / "offline" / "standins" / "libraries.txt"
