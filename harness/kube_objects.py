@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -75,8 +76,12 @@ class ObjectVerbs:
         self._on_call = on_call
         # The generated client is only partly typed: Any here, typed results everywhere else.
         self.api: Any = _new_client(kubeconfig)
-        self.core: Any = client.CoreV1Api(self.api)
         self._dynamic: Any = None
+
+    @cached_property
+    def core(self) -> Any:
+        """The generated client of the core API; half a second to import, so only on demand."""
+        return client.CoreV1Api(self.api)
 
     # -- objects ------------------------------------------------------------------------
 
