@@ -32,8 +32,11 @@ def trouble(lab: LabContext, reason: str) -> str:
     """Wait until pay-jwt is reported as not in sync for this reason; what is said then."""
 
     def said() -> str:
+        # SecretSynced may be False still from an outage before; Healthy is about the last pass.
+        if condition(lab, "VaultStaticSecret", "pay-jwt", "Healthy").get("status") != "False":
+            return ""
         found = condition(lab, "VaultStaticSecret", "pay-jwt", "SecretSynced")
-        text = str(found.get("message", "")) if found.get("status") == "False" else ""
+        text = str(found["message"]) if found.get("status") == "False" else ""
         return text if reason in text else ""
 
     return lab.wait_for(
