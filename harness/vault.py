@@ -126,14 +126,16 @@ class VaultServer:
         if container:
             container.stop(timeout=STOP_SECONDS)
 
-    def start(self, port: int) -> None:
-        """Start the stopped container and wait until the server answers: it is sealed then."""
+    def start(self, port: int) -> bool:
+        """Start the container and wait until the server answers, sealed; False when it ran."""
         container = self.container()
         if container is None:
             raise EnvironmentLacks(f"there is no {self.container_name}", hint="./lab up")
-        if container.status != "running":
-            self._start(container, port)
+        if container.status == "running":
+            return False
+        self._start(container, port)
         self._seal_status(VaultHTTP(self.address(port), self.ca, None))
+        return True
 
     def unseal(self, http: VaultHTTP) -> None:
         """Unseal with the stored key and wait until the server is active."""

@@ -57,9 +57,9 @@ class SecondVault:
 
     def start(self, kubeconfig: Path) -> None:
         """Start it again, for pods too; it is sealed then, as every Vault after a start."""
-        self.server.start(self.port)
-        # The engine may have given it another address.
-        _lead_pods(Kube(kubeconfig, "vault", lambda: self.server.labels), self.server)
+        if self.server.start(self.port):
+            # The engine may have given it another address.
+            _lead_pods(Kube(kubeconfig, "vault", lambda: self.server.labels), self.server)
 
     def unseal(self) -> None:
         """Unseal with the key that the environment keeps, and wait until it is active."""
