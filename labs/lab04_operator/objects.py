@@ -67,13 +67,15 @@ def is_synced(lab: LabContext, kind: str, name: str, namespace: str = "") -> boo
     """Whether the operator has carried out its present spec, and is content.
 
     `Healthy`, not `SecretSynced`: that one tells of the last write, and after an outage in
-    which nothing changed there is none.
+    which nothing changed there is none. With its finalizer, which comes after the first sync:
+    upstream writes the whole resource then, defaults filled in, and syncs that once more.
     """
     found = custom(lab, kind, name, namespace)
     state = found.get("status") or {}
     healthy = [c["status"] for c in state.get("conditions") or [] if c["type"] == "Healthy"]
     return bool(
         found
+        and found["metadata"].get("finalizers")
         and state.get("lastGeneration") == found["metadata"]["generation"]
         and healthy == ["True"]
     )
