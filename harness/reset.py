@@ -9,6 +9,7 @@ and nothing at all when Vault or the cluster cannot answer.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -108,8 +109,11 @@ class _Return:
             return True
         self.failed = {}
         for _, stage in groupby(ready, key=lambda action: action.stage):
+            actions = list(stage)
             with ThreadPoolExecutor(THREADS) as pool:
-                self.done += [done for done in pool.map(self._perform, list(stage)) if done]
+                # All are told before any is waited for: operators work side by side, too.
+                list(pool.map(self._announce, actions))
+                self.done += [done for done in pool.map(self._perform, actions) if done]
         return False
 
     def _look(self) -> tuple[list[Action], list[Action]]:
@@ -131,6 +135,12 @@ class _Return:
             **{path: line for path, line in changes.items() if path not in self.unrest},
         }
         return ready, leaving
+
+    def _announce(self, action: Action) -> None:
+        """Tell a custom resource to go; what is refused comes up again in `_perform`."""
+        if action.before is None and action.item.kind == "custom":
+            with suppress(LabError):
+                reset_kube.announce(action, self.around.cluster)
 
     def _perform(self, action: Action) -> str:
         try:

@@ -34,6 +34,12 @@ def perform(action: Action, cluster: ClusterState, safe: Safe) -> str:
     return str(action)
 
 
+def announce(action: Action, cluster: ClusterState) -> None:
+    """Ask for the removal of a custom resource without waiting for its finalizers."""
+    body = {"propagationPolicy": "Background"}
+    cluster.ask("DELETE", action.item.path, body, allow=(404, 409))
+
+
 def _remove(item: Item, cluster: ClusterState) -> str:
     body: Object = {"propagationPolicy": "Background"}
     if item.noun == "Pod":

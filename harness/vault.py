@@ -31,6 +31,7 @@ from harness.vaulthttp import VaultHTTP, VaultUnreachable
 from harness.wait import wait_for
 
 START_SECONDS = 60.0
+STOP_SECONDS = 5
 SERVICE_NAMES = ("vault.vault.svc", "vault.vault.svc.cluster.local", "vault.vault")
 
 
@@ -118,6 +119,23 @@ class VaultServer:
             self.unseal(http)
         self._audit(http)
         return made
+
+    def stop(self) -> None:
+        """End the server's container and keep it: a Vault that is away. Fine when it is."""
+        container = self.container()
+        if container:
+            container.stop(timeout=STOP_SECONDS)
+
+    def start(self, port: int) -> bool:
+        """Start the container and wait until the server answers, sealed; False when it ran."""
+        container = self.container()
+        if container is None:
+            raise EnvironmentLacks(f"there is no {self.container_name}", hint="./lab up")
+        if container.status == "running":
+            return False
+        self._start(container, port)
+        self._seal_status(VaultHTTP(self.address(port), self.ca, None))
+        return True
 
     def unseal(self, http: VaultHTTP) -> None:
         """Unseal with the stored key and wait until the server is active."""

@@ -214,6 +214,17 @@ def test_finalizers_that_nobody_serves_are_taken_away(world: World) -> None:
     assert "removed Thing lab01/t, without waiting for its finalizers" in done
 
 
+def test_custom_resources_are_all_told_to_go_before_one_is_waited_for(world: World) -> None:
+    things = [
+        world.cluster.add("Thing", name, "lab01", metadata={"finalizers": ["example.test/x"]})
+        for name in ("one", "two")
+    ]
+    reset.wipe(world.lab())
+    calls = world.cluster.calls
+    waits = min(calls.index(f"GET {thing}") for thing in things)
+    assert all(calls.index(f"DELETE {thing}") < waits for thing in things)
+
+
 def test_an_immutable_object_is_made_anew(world: World) -> None:
     before = inventory.take(world.lab())
     pod = world.cluster.add("Pod", "app", "lab01", spec={"containers": [{"name": "other"}]})

@@ -8,6 +8,7 @@ from harness.errors import UsageError
 from harness.integrations.base import Integration, Site
 from harness.integrations.csi import CsiIntegration
 from harness.integrations.injector import InjectorIntegration
+from harness.integrations.nginx import NginxIntegration
 from harness.integrations.operator import OperatorIntegration
 from harness.integrations.postgres import PostgresIntegration
 from harness.integrations.second_vault import SecondVaultIntegration
@@ -21,6 +22,7 @@ INTEGRATIONS: Mapping[str, Integration] = {
         CsiIntegration(),
         InjectorIntegration(),
         OperatorIntegration(),
+        NginxIntegration(),
         SecondVaultIntegration(),
     )
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import NotUp
 from harness.integrations.base import Integration, Site
+from harness.kube import Kube
 from harness.notes import read_json, write_json
 from harness.services import free_port, outside_service
 from harness.vault import FLAVOURS, VaultServer
@@ -31,6 +32,7 @@ class SecondVault:
     ca: Path
     audit_log: Path
     server: VaultServer
+    port: int
 
     @classmethod
     def of(cls, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
@@ -45,8 +47,19 @@ class SecondVault:
             record["network"],
             NAME,
         )
-        http = VaultHTTP(server.address(record["port"]), server.ca, server.token, on_call)
-        return cls(http, POD_ADDR, server.ca, server.audit_log, server)
+        port = int(record["port"])
+        http = VaultHTTP(server.address(port), server.ca, server.token, on_call)
+        return cls(http, POD_ADDR, server.ca, server.audit_log, server, port)
+
+    def stop(self) -> None:
+        """End its container: for pods it is away, without so much as a refusal."""
+        self.server.stop()
+
+    def start(self, kubeconfig: Path) -> None:
+        """Start it again, for pods too; it is sealed then, as every Vault after a start."""
+        if self.server.start(self.port):
+            # The engine may have given it another address.
+            _lead_pods(Kube(kubeconfig, "vault", lambda: self.server.labels), self.server)
 
     def unseal(self) -> None:
         """Unseal with the key that the environment keeps, and wait until it is active."""
@@ -78,7 +91,10 @@ class SecondVaultIntegration(Integration):
                 "port": port,
             },
         )
-        kube = site.kube("vault")
-        for document in outside_service("vault", NAME, server.ip(), 8200, "https"):
-            kube.apply(document)
+        _lead_pods(site.kube("vault"), server)
         return f"{flavour.name} container, " + ("created, unsealed" if made else "was running")
+
+
+def _lead_pods(kube: Kube, server: VaultServer) -> None:
+    for document in outside_service("vault", NAME, server.ip(), 8200, "https"):
+        kube.apply(document)

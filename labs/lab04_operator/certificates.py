@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import time
 
 from cryptography import x509
 
@@ -11,23 +12,26 @@ from harness import expect
 from harness.context import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
-    condition,
     custom,
+    restarted_at,
     secret,
     status,
     values,
     wait_rollout,
     wait_synced,
 )
-from labs.lab04_operator.workloads import deployment, program, service, shell
+from labs.lab04_operator.workloads import service, shell, tls_server, web_server
 
-# What the pod `visitor` runs: shake hands, verify name and chain, tell the serial number.
+# What the pod `visitor` runs: shake hands, verify name and chain, ask; tell the serial number of
+# the certificate, and what the server calls itself.
 VISIT = """python3 -c '
-import socket, ssl
+import http.client, ssl
 context = ssl.create_default_context(cafile="/root-ca/ca.crt")
-with socket.create_connection(("tls.{namespace}.svc", 8443), timeout=5) as plain:
-    with context.wrap_socket(plain, server_hostname="tls.{namespace}.svc") as secured:
-        print(secured.getpeercert()["serialNumber"])
+visit = http.client.HTTPSConnection("tls.{namespace}.svc", 8443, timeout=5, context=context)
+visit.connect()
+serial = visit.sock.getpeercert()["serialNumber"]
+visit.request("GET", "/")
+print(serial, visit.getresponse().getheader("Server"))
 ' 2>&1 || true"""
 
 
@@ -42,16 +46,26 @@ def serial_of(lab: LabContext) -> str:
     return colons(x509.load_pem_x509_certificate(text.encode()).serial_number) if text else ""
 
 
-def visit(lab: LabContext) -> str:
-    """The serial number that the service shows to a visitor who trusts the lab's root.
+def visit(lab: LabContext) -> tuple[str, str]:
+    """What a visitor who trusts the lab's root is shown: the serial number, the server's name.
 
-    What went wrong instead, when there was no handshake.
+    What went wrong and "", when there was no handshake.
     """
     with lab.quiet():
         if not lab.kube.get("Pod", "visitor"):
-            return "there is no pod visitor"
+            return "there is no pod visitor", ""
         said = lab.kube.exec("visitor", VISIT.format(namespace=lab.namespace)).strip()
-    return colons(int(said, 16)) if re.fullmatch(r"[0-9A-F]+", said) else said
+    match = re.fullmatch(r"([0-9A-F]+) (\S+)", said)
+    return (colons(int(match[1], 16)), match[2]) if match else (said, "")
+
+
+def seconds_since_renewal(lab: LabContext) -> float:
+    """How long ago the certificate was issued.
+
+    The operator writes the time of a restart in whole seconds: a second restart within the same
+    one is none, and the server would go on with the certificate before.
+    """
+    return time.time() - float(status(lab, "VaultPKISecret", "tls").get("lastRotation", 0))
 
 
 def certificate(lab: LabContext, ttl: str, offset: str) -> str:
@@ -81,10 +95,11 @@ spec:
         "[lab04.svc], allow_subdomains, max_ttl 25h, ec 256). Policy `lab04-pki`: update on "
         "lab04-pki/issue/web and lab04-pki/revoke.",
         "Apply `certificate(lab, '60s', '40s')` and note `serial_of(lab)`; then a Deployment "
-        "`tls` (program web, certificate='tls', port 8443), a Service, a ConfigMap `web-root` with "
-        "the root certificate, and a pod `visitor` that mounts it at /root-ca.",
+        "`tls` (`web_server()`, `tls_server(lab, 'tls', certificate='tls')`), a Service on 8443, a "
+        "ConfigMap `web-root` with the root certificate, and a pod `visitor` that mounts it at "
+        "/root-ca.",
         "Wait until the serial has changed. Then apply `certificate(lab, '24h', '1h')` and wait "
-        "until `visit(lab)` sees the last one. Keep the serials, in order, in "
+        "until `visit(lab)` is shown the last one. Keep the serials, in order, in "
         "`lab.notes['serials']`.",
     ],
 )
@@ -96,10 +111,11 @@ def serve_tls(lab: LabContext) -> None:
     keys that ingress controllers and servers expect: `tls.crt` and `tls.key`.
 
     The first certificate here lives a minute and is replaced after twenty seconds. The
-    server, a few lines of Python in the place of an nginx, loads its certificate when it
-    starts; the operator restarts it, and the Deployment sees to it that somebody always
-    answers. Then we change the resource to a day: a changed spec means a new certificate at
-    once.
+    server is an **nginx**, without any rights and with a read-only file system. It loads its
+    certificate when it starts; the operator restarts it, and the Deployment sees to it that
+    somebody always answers. Then we change the resource to a day: a changed spec means a new
+    certificate at once. (Not in the very second of a renewal: the operator notes a restart by
+    the second, and two in one second are one.)
 
     With `revoke: true` each certificate that was replaced goes on Vault's revocation list.
     """
@@ -131,8 +147,8 @@ path "{lab.path("pki")}/revoke"    {{ capabilities = ["update"] }}
     lab.kube.apply(certificate(lab, ttl="60s", offset="40s"))
     wait_synced(lab, "VaultPKISecret", "tls")
     serials = [serial_of(lab)]
-    lab.kube.apply(program("web"))
-    lab.kube.apply(deployment(lab, "tls", "web", env=[], port=8443, certificate="tls"))
+    lab.kube.apply(web_server())
+    lab.kube.apply(tls_server(lab, "tls", certificate="tls"))
     lab.kube.apply(service("tls", port=8443))
     lab.kube.apply(
         {
@@ -151,12 +167,14 @@ path "{lab.path("pki")}/revoke"    {{ capabilities = ["update"] }}
         explain=lambda: "\n".join(lab.kube.events("tls")[-5:]),
     )
     serials.append(serial_of(lab))
+    wait_rollout(lab, "tls", also=lambda: visit(lab)[0] == serial_of(lab) != serials[0])
 
     # Then a day.
+    lab.wait_for("a moment between two renewals", lambda: 2 < seconds_since_renewal(lab) < 15)
     lab.kube.apply(certificate(lab, ttl="24h", offset="1h"))
     wait_synced(lab, "VaultPKISecret", "tls")
     serials.append(serial_of(lab))
-    wait_rollout(lab, "tls", also=lambda: visit(lab) == serials[2])
+    wait_rollout(lab, "tls", also=lambda: visit(lab)[0] == serials[-1])
     lab.notes["serials"] = serials
 
 
@@ -198,14 +216,18 @@ def _(lab: LabContext) -> None:
         "the status names the one that is in the Secret",
         found=status(lab, "VaultPKISecret", "tls").get("serialNumber"),
     )
-    shown = visit(lab)
+    shown, server = visit(lab)
     expect(
         shown == current,
         "a visitor who trusts the root alone verifies the service, and is shown this one",
         found=shown,
     )
-    entry = condition(lab, "VaultPKISecret", "tls", "RolloutRestart")
-    expect(entry.get("status") == "True", "the operator restarted the server", found=entry)
+    expect(server.startswith("nginx"), "the server is an nginx", found=server)
+    expect(
+        restarted_at(lab.kube.get("Deployment", "tls") or {}),
+        "the operator restarted it",
+        hint="rolloutRestartTargets",
+    )
     pem = lab.http.get(f"/v1/{lab.path('pki')}/crl/pem").text
     revoked = x509.load_pem_x509_crl(pem.encode())
     for old in serials[:-1]:

@@ -6,19 +6,30 @@ import datetime
 
 from harness import expect
 from harness.context import LabContext
+from harness.kube import Object
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     condition,
     custom,
-    rolled_out,
+    is_rolled_out,
+    restarted_at,
     same,
+    static_secret,
     wait_rollout,
     wait_synced,
     wait_value,
 )
-from labs.lab04_operator.workloads import deployment, from_secret, program, service, shell
+from labs.lab04_operator.workloads import (
+    deployment,
+    from_secret,
+    program,
+    service,
+    shell,
+    sleeper,
+)
 
-RESTARTED_AT = "vso.secrets.hashicorp.com/restartedAt"
+# Who is restarted: the service, and one workload of each other kind.
+TARGETS = {"Deployment": "web", "StatefulSet": "web-sets", "DaemonSet": "web-nodes"}
 # From the first answer on, five times a second: the answer of the service, or one word. Before
 # that the name and the way to a new Service take a moment, which has nothing to do with it.
 WATCH = """
@@ -53,8 +64,8 @@ def seen(lab: LabContext) -> list[str]:
         "In Vault `shop/web` with password `lab.secret('web-1')`. VaultStaticSecrets `web` and "
         "`web-pinned` (version: 1), both from it, refreshAfter 5s, create: true.",
         "`program('web')`, a Deployment `web` of two replicas with PASSWORD from the Secret web, a "
-        "Service `web`, and a pod `watcher` that runs WATCH. The resource web names the Deployment "
-        "in rolloutRestartTargets.",
+        "Service `web`, `sleeper(lab, kind, name, env)` for the other two of TARGETS, and a pod "
+        "`watcher` that runs WATCH. The resource web names all three in rolloutRestartTargets.",
         "Wait until the watcher has seen `short(lab, 'web-1')`. Then write version 2 "
         "(`lab.secret('web-2')`) and wait until it has seen that, and the rollout is over.",
     ],
@@ -70,28 +81,16 @@ def follow_changes(lab: LabContext) -> None:
     the Deployment replaces its pods one by one. Whether anybody notices is the Deployment's
     affair: here a new pod is ready before an old one goes, and an old one serves a moment
     longer. A pod **watches** five times a second; not one answer may be missing.
+    StatefulSets and DaemonSets are restarted in the same way.
 
     A second resource **pins** version 1. It does not follow. That is how you keep one
     consumer on the old password while the others move.
     """
     address = f"/v1/{lab.path('kv', 'data', 'shop/web')}"
     lab.http.post(address, json={"data": {"password": lab.secret("web-1")}})
-    resource = f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: web}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/web
-  refreshAfter: 5s
-  destination: {{name: web, create: true}}
-"""
-    restart = "  rolloutRestartTargets: [{kind: Deployment, name: web}]\n"
-    pinned = resource.replace("name: web", "name: web-pinned") + "  version: 1\n"
-    lab.kube.apply(resource + restart)
-    lab.kube.apply(pinned)
+    restart = [{"kind": kind, "name": name} for kind, name in TARGETS.items()]
+    lab.kube.apply(static_secret(lab, "web", "shop/web", rolloutRestartTargets=restart))
+    lab.kube.apply(static_secret(lab, "web-pinned", "shop/web", version=1))
     wait_synced(lab, "VaultStaticSecret", "web")
     wait_synced(lab, "VaultStaticSecret", "web-pinned")
 
@@ -100,7 +99,10 @@ spec:
     password = from_secret("PASSWORD", "web", "password")
     lab.kube.apply(deployment(lab, "web", "web", env=[password], replicas=2))
     lab.kube.apply(service("web"))
-    wait_rollout(lab, "web")
+    for kind in ("StatefulSet", "DaemonSet"):
+        lab.kube.apply(sleeper(lab, kind, TARGETS[kind], env=[password]))
+    for kind, name in TARGETS.items():
+        wait_rollout(lab, name, kind)
     lab.kube.apply(shell(lab, "watcher", WATCH))
     lab.kube.wait_for_pod("watcher")
     lab.wait_for("the watcher to see the first password", lambda: short(lab, "web-1") in seen(lab))
@@ -108,7 +110,12 @@ spec:
     # The change. Nobody touches the cluster.
     lab.http.post(address, json={"data": {"password": lab.secret("web-2")}})
     wait_value(lab, "web", lab.secret("web-2"))
-    wait_rollout(lab, "web", also=lambda: seen(lab)[-5:] == 5 * [short(lab, "web-2")])
+    for kind, name in TARGETS.items():
+        wait_rollout(lab, name, kind)
+    lab.wait_for(
+        "the watcher to see only the second password",
+        lambda: seen(lab)[-5:] == 5 * [short(lab, "web-2")],
+    )
 
 
 @follow_changes.check
@@ -122,19 +129,8 @@ def _(lab: LabContext) -> None:
         same(lab, "web-pinned", lab.secret("web-1")),
         "the Secret web-pinned holds the first one still: it is pinned",
     )
-    found = lab.kube.get("Deployment", "web") or {}
-    expect(found, "there is a Deployment web")
-    template = found["spec"]["template"]["metadata"]
-    text = (template.get("annotations") or {}).get(RESTARTED_AT, "")
-    expect(text, "the operator restarted it", found=template, hint="rolloutRestartTargets")
-    moment = datetime.datetime.fromisoformat(text)
-    now = datetime.datetime.now(datetime.UTC)
-    expect(
-        moment <= now + datetime.timedelta(seconds=2),
-        "and wrote down when, which is not in the future",
-        found=text,
-    )
-    expect(rolled_out(found), "all its pods are of the new version", found=found.get("status"))
+    for kind, name in TARGETS.items():
+        _check_restart(lab.kube.get(kind, name) or {}, kind, name)
     answers = seen(lab)
     expect(
         {short(lab, "web-1"), short(lab, "web-2")} <= set(answers),
@@ -160,3 +156,17 @@ def _(lab: LabContext) -> None:
         and not condition(lab, "VaultStaticSecret", "web-pinned", "RolloutRestart"),
         "the one without targets has no such condition",
     )
+
+
+def _check_restart(found: Object, kind: str, name: str) -> None:
+    expect(found, f"there is a {kind} {name}")
+    text = restarted_at(found)
+    expect(text, f"the operator restarted {kind} {name}", hint="rolloutRestartTargets")
+    moment = datetime.datetime.fromisoformat(text)
+    now = datetime.datetime.now(datetime.UTC)
+    expect(
+        moment <= now + datetime.timedelta(seconds=2),
+        "and wrote down when, which is not in the future",
+        found=text,
+    )
+    expect(is_rolled_out(found), "all its pods are of the new version", found=found.get("status"))

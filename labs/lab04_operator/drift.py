@@ -5,13 +5,22 @@ from __future__ import annotations
 from harness import expect
 from harness.context import LabContext
 from labs.lab04_operator.lab import operator
-from labs.lab04_operator.objects import custom, kv, same, secret, status, wait_synced, wait_value
+from labs.lab04_operator.objects import (
+    custom,
+    kv,
+    same,
+    secret,
+    static_secret,
+    status,
+    wait_synced,
+    wait_value,
+)
 
 
 @operator.step(
     "Drift is repaired",
     hints=[
-        "A VaultStaticSecret `guarded` from shop/app with refreshAfter 5s. Keep the uid of its "
+        "`static_secret(lab, 'guarded')` is a VaultStaticSecret from shop/app. Keep the uid of its "
         "Secret and `status.secretMAC` in `lab.notes['guarded']` as {uid, mac}.",
         "`kubectl patch secret guarded` with another password; wait for the right one. Then "
         "`kubectl delete secret guarded`; wait until there is one with another uid.",
@@ -30,18 +39,7 @@ def repair_drift(lab: LabContext) -> None:
     The HMAC stays the same all the while, since Vault's data did. Who edits a Secret gets
     no error, only his old value back; the place to change it is Vault.
     """
-    lab.kube.apply(f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: guarded}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/app
-  refreshAfter: 5s
-  destination: {{name: guarded, create: true}}
-""")
+    lab.kube.apply(static_secret(lab, "guarded"))
     wait_synced(lab, "VaultStaticSecret", "guarded")
     first = secret(lab, "guarded")["metadata"]["uid"]
     mac = status(lab, "VaultStaticSecret", "guarded")["secretMAC"]

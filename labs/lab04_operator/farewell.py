@@ -95,7 +95,7 @@ spec:
         explain=lambda: str((lab.kube.get("Namespace", leaving(lab)) or {}).get("status")),
         hint="a finalizer holds it: kubectl get vaultdynamicsecrets,vaultauths -n lab04-leaving",
     )
-    lab.wait_for("Vault to revoke the lease", lambda: lease not in leases(lab))
+    lab.wait_for("Vault to revoke the lease", lambda: lease not in leases(lab), timeout=90)
     after = log_in(lab, kept["username"], kept["password"])
     lab.notes["leaving"] = {
         "user": kept["username"],

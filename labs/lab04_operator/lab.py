@@ -8,7 +8,7 @@ operator = Lab(
     "04",
     "The Secrets Operator",
     minutes=60,
-    needs=("postgres", "operator", "second-vault"),
+    needs=("postgres", "operator", "second-vault", "nginx"),
     draft=True,
     goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret; an "
     "operator copies it, keeps it so and restarts who uses it. The application knows no Vault.",

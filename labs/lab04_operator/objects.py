@@ -19,6 +19,31 @@ __all__ = ["API", "MANAGER", "NAMESPACE", "rolled_out"]
 
 KINDS = ("VaultStaticSecret", "VaultDynamicSecret", "VaultPKISecret")
 SYNC_SECONDS = 60.0
+# Where the operator writes when it restarted a workload, as `kubectl rollout restart` does.
+RESTARTED_AT = "vso.secrets.hashicorp.com/restartedAt"
+
+
+def static_secret(
+    lab: LabContext, name: str, path: str = "shop/app", *, namespace: str = "", **spec: Any
+) -> Object:
+    """A VaultStaticSecret like the one of step 2, for a Secret of the same name.
+
+    `spec` are the fields that are different, or more.
+    """
+    return {
+        "apiVersion": API,
+        "kind": "VaultStaticSecret",
+        "metadata": {"name": name, "namespace": namespace or lab.namespace},
+        "spec": {
+            "vaultAuthRef": "shop",
+            "type": "kv-v2",
+            "mount": lab.path("kv"),
+            "path": path,
+            "refreshAfter": "5s",
+            "destination": {"name": name, "create": True},
+            **spec,
+        },
+    }
 
 
 def custom(lab: LabContext, kind: str, name: str, namespace: str = "") -> Object:
@@ -42,13 +67,15 @@ def is_synced(lab: LabContext, kind: str, name: str, namespace: str = "") -> boo
     """Whether the operator has carried out its present spec, and is content.
 
     `Healthy`, not `SecretSynced`: that one tells of the last write, and after an outage in
-    which nothing changed there is none.
+    which nothing changed there is none. With its finalizer, which comes after the first sync:
+    upstream writes the whole resource then, defaults filled in, and syncs that once more.
     """
     found = custom(lab, kind, name, namespace)
     state = found.get("status") or {}
     healthy = [c["status"] for c in state.get("conditions") or [] if c["type"] == "Healthy"]
     return bool(
         found
+        and found["metadata"].get("finalizers")
         and state.get("lastGeneration") == found["metadata"]["generation"]
         and healthy == ["True"]
     )
@@ -172,20 +199,45 @@ def remove(lab: LabContext, kind: str, name: str, namespace: str = "") -> None:
     )
 
 
-def wait_rollout(lab: LabContext, name: str, also: Callable[[], bool] = lambda: True) -> None:
-    """Wait until all pods of a Deployment are of its present version, and `also` holds."""
+def is_rolled_out(found: Object) -> bool:
+    """Whether all pods of a workload are of its present version; a DaemonSet counts by node."""
+    if not found or found["kind"] != "DaemonSet":
+        return rolled_out(found)
+    status = found.get("status") or {}
+    wanted = status.get("desiredNumberScheduled", 0)
+    return bool(
+        wanted > 0
+        and status.get("observedGeneration") == found["metadata"]["generation"]
+        and status.get("updatedNumberScheduled") == wanted
+        and status.get("numberAvailable") == wanted
+    )
+
+
+def restarted_at(workload: Object) -> str:
+    """When the operator restarted this workload; "" when it never did."""
+    metadata = (workload.get("spec") or {}).get("template", {}).get("metadata", {})
+    return str((metadata.get("annotations") or {}).get(RESTARTED_AT, ""))
+
+
+def wait_rollout(
+    lab: LabContext,
+    name: str,
+    kind: str = "Deployment",
+    also: Callable[[], bool] = lambda: True,
+) -> None:
+    """Wait until all pods of a workload are of its present version, and `also` holds."""
     with lab.quiet():
         lab.wait_for(
-            f"Deployment {name} to be rolled out",
-            lambda: rolled_out(lab.kube.get("Deployment", name)) and also(),
+            f"{kind} {name} to be rolled out",
+            lambda: is_rolled_out(lab.kube.get(kind, name) or {}) and also(),
             timeout=120,
             explain=lambda: explain_pods(lab, name),
-            hint=f"kubectl -n {lab.namespace} rollout status deployment {name}",
+            hint=f"kubectl -n {lab.namespace} rollout status {kind.lower()} {name}",
         )
 
 
 def explain_pods(lab: LabContext, app: str) -> str:
-    """Events and last log lines of a Deployment's pods."""
+    """Events and last log lines of a workload's pods."""
     pods = lab.kube.list("Pod", selector=f"app={app}")
     lines = [lab.kube.explain_pod(pod["metadata"]["name"]) for pod in pods]
     return "\n".join(lines) or f"no pod of {app}"

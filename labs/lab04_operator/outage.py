@@ -1,4 +1,4 @@
-"""Step 12: a Vault is away, the operator is restarted: what changed, and what did not."""
+"""Step 12: a Vault is off, the operator is restarted: what changed, and what did not."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from labs.lab04_operator.objects import (
     manager_pod,
     same,
     secret,
+    static_secret,
     status,
     values,
     wait_rollout,
@@ -25,6 +26,25 @@ from labs.lab04_operator.two_vaults import second_vault
 def version(lab: LabContext, name: str) -> str:
     """The resourceVersion of a Secret: another one means that somebody wrote it."""
     return str(secret(lab, name)["metadata"]["resourceVersion"])
+
+
+def trouble(lab: LabContext, reason: str) -> str:
+    """Wait until pay-jwt is reported as not in sync for this reason; what is said then."""
+
+    def said() -> str:
+        # SecretSynced may be False still from an outage before; Healthy is about the last pass.
+        if condition(lab, "VaultStaticSecret", "pay-jwt", "Healthy").get("status") != "False":
+            return ""
+        found = condition(lab, "VaultStaticSecret", "pay-jwt", "SecretSynced")
+        text = str(found["message"]) if found.get("status") == "False" else ""
+        return text if reason in text else ""
+
+    return lab.wait_for(
+        f"the operator to report that pay-jwt is not in sync: {reason}",
+        said,
+        timeout=120,
+        explain=lambda: "\n".join(lab.kube.events("pay-jwt")[-4:]),
+    )
 
 
 def wait_for_operator(lab: LabContext, other_than: str) -> None:
@@ -46,24 +66,27 @@ def wait_for_operator(lab: LabContext, other_than: str) -> None:
     "Vault is away, the operator is restarted",
     hints=[
         "In the first Vault a secret `shop/steady` (`lab.secret('steady-1')`) and a "
-        "VaultStaticSecret `steady`, refreshAfter 5s. Then `second.http.put('/v1/sys/seal')` and "
-        "wait until pay-jwt reports SecretSynced False.",
-        "While it is sealed: `steady-2` into the first Vault, and wait for the Secret. Then "
+        "VaultStaticSecret `steady`. Then `second.stop()`, and `trouble(lab, address)` waits until "
+        "pay-jwt reports that it is not in sync, and why.",
+        "While it is off: `steady-2` into the first Vault, and wait for the Secret. Then "
+        "`second.start(lab.access.kubeconfig)`: it is sealed, and `trouble(lab, 'sealed')`. "
         "`second.unseal()`, `lab.secret('pay-2')` into lab04-pay/shop, and wait for it.",
         "Delete the operator's pod (`manager_pod(lab)`), `wait_for_operator`. Keep in "
-        "`lab.notes['outage']`: sealed (resourceVersion of pay-jwt before and while sealed), "
-        "said (the condition's message), app (of the Secret app before and after), pod (uid of "
-        "the old pod), user (the database user before).",
+        "`lab.notes['outage']`: kept (resourceVersion of pay-jwt before, while off, while sealed), "
+        "off and sealed (what was said), app (resourceVersion of the Secret app before and after), "
+        "pod (uid of the old pod), user (the database user before).",
     ],
 )
 def survive(lab: LabContext) -> None:
     """
-    **A Vault is away.** We seal the second one, which to everybody else is the same as off.
-    What happens to the Secrets that came from it? Nothing: the last copy stays, and pods
-    start with it as before. The resource says that it is not in sync, and why; the operator
-    tries again, with longer and longer pauses. Secrets of the *other* Vault go on. That is
-    the good side of a copy. (The other side: a secret that was revoked in Vault during the
-    outage would stay in use.)
+    **A Vault is off.** We end the second one. What happens to the Secrets that came from it?
+    Nothing: the last copy stays, and pods start with it as before. The resource says that it
+    is not in sync, and why; the operator tries again, with longer and longer pauses. Secrets
+    of the *other* Vault go on. That is the good side of a copy. (The other side: a secret
+    that was revoked in Vault during the outage would stay in use.)
+
+    Then it is started. A Vault that starts is **sealed**: it answers, and gives nothing. The
+    operator says that, too. Only when somebody unseals it all is well again.
 
     Look at `Healthy` to learn whether all is well again. `SecretSynced` tells of the last
     write: where nothing has changed there is none, and it stays False.
@@ -77,33 +100,23 @@ def survive(lab: LabContext) -> None:
     second = second_vault(lab)
     steady = f"/v1/{lab.path('kv', 'data', 'shop/steady')}"
     lab.http.post(steady, json={"data": {"password": lab.secret("steady-1")}})
-    lab.kube.apply(f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: steady}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/steady
-  refreshAfter: 5s
-  destination: {{name: steady, create: true}}
-""")
+    lab.kube.apply(static_secret(lab, "steady", "shop/steady"))
     wait_synced(lab, "VaultStaticSecret", "steady")
 
-    # The second Vault is sealed; the first one goes on.
-    sealed = [version(lab, "pay-jwt")]
-    second.http.put("/v1/sys/seal")
-    lab.wait_for(
-        "the operator to report that pay-jwt is not in sync",
-        lambda: condition(lab, "VaultStaticSecret", "pay-jwt", "SecretSynced")["status"] == "False",
-    )
-    said = condition(lab, "VaultStaticSecret", "pay-jwt", "SecretSynced")["message"]
+    # The second Vault is off; the first one goes on.
+    kept = [version(lab, "pay-jwt")]
+    second.stop()
+    off = trouble(lab, second.pod_addr)
     lab.http.post(steady, json={"data": {"password": lab.secret("steady-2")}})
     wait_value(lab, "steady", lab.secret("steady-2"))
-    sealed.append(version(lab, "pay-jwt"))
+    kept.append(version(lab, "pay-jwt"))
 
-    # It comes back, and what changed since then arrives.
+    # It is started: sealed, like every Vault.
+    second.start(lab.access.kubeconfig)
+    sealed = trouble(lab, "sealed")
+    kept.append(version(lab, "pay-jwt"))
+
+    # It is unsealed, and what changed since then arrives.
     second.unseal()
     second.http.post(
         f"/v1/{lab.path('pay')}/data/shop", json={"data": {"password": lab.secret("pay-2")}}
@@ -126,8 +139,9 @@ spec:
         explain=lambda: f"{len(leases(lab))} leases",
     )
     lab.notes["outage"] = {
+        "kept": kept,
+        "off": off,
         "sealed": sealed,
-        "said": said,
         "app": app,
         "pod": pod["uid"],
         "user": user,
@@ -138,14 +152,19 @@ spec:
 def _(lab: LabContext) -> None:
     noted = lab.notes.get("outage", {})
     expect(
-        len(set(noted.get("sealed", [1, 2]))) == 1,
-        "while the second Vault was sealed nobody wrote the Secret pay-jwt",
-        found=noted.get("sealed") or "no lab.notes['outage']",
+        len(noted.get("kept", [])) == 3 and len(set(noted["kept"])) == 1,
+        "while the second Vault was off or sealed nobody wrote the Secret pay-jwt",
+        found=noted.get("kept") or "no lab.notes['outage']",
     )
     expect(
-        "sealed" in noted["said"],
-        "the resource said why it was not in sync: Vault is sealed",
-        found=noted["said"],
+        second_vault(lab).pod_addr in noted["off"] and "sealed" not in noted["off"],
+        "while it was off the resource said whom it could not reach",
+        found=noted["off"],
+    )
+    expect(
+        "sealed" in noted["sealed"],
+        "when it was back the resource said that it is sealed",
+        found=noted["sealed"],
     )
     expect(
         same(lab, "steady", lab.secret("steady-2")),
@@ -189,6 +208,7 @@ def _(lab: LabContext) -> None:
 def _(lab: LabContext) -> None:
     # The second Vault is in no inventory.
     second = second_vault(lab)
+    second.start(lab.access.kubeconfig)
     if second.http.get("/v1/sys/seal-status").json()["sealed"]:
         second.unseal()
     path = f"/v1/{lab.path('pay')}/data/shop"

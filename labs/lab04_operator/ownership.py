@@ -12,6 +12,7 @@ from labs.lab04_operator.objects import (
     refused,
     same,
     secret,
+    static_secret,
     status,
     values,
     wait_synced,
@@ -23,7 +24,7 @@ from labs.lab04_operator.objects import (
     hints=[
         "KV version 1 at `lab04-old` with a secret `legacy`. A Secret `legacy` made by hand "
         "(label team: shop), and a VaultStaticSecret `legacy`: kv-v1, create false, "
-        "hmacSecretData false, refreshAfter 5s.",
+        "hmacSecretData false. `static_secret(lab, name, path, field=value)` builds one.",
         "A Secret `taken` made by hand, and a VaultStaticSecret `taken` with create: true. Read "
         "its SecretSyncError event (`complaint`), keep it in `lab.notes['not-the-owner']`. Then "
         "apply it again with overwrite: true.",
@@ -54,48 +55,34 @@ def ownership(lab: LabContext) -> None:
     # create: false: a Secret that was there stays somebody else's.
     made = plain_secret(lab, "legacy", {"password": "typed by hand"}, labels={"team": "shop"})
     lab.kube.apply(made)
-    lab.kube.apply(f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: legacy}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v1
-  mount: {old}
-  path: legacy
-  hmacSecretData: false
-  refreshAfter: 5s
-  destination: {{name: legacy}}
-""")
+    lab.kube.apply(
+        static_secret(
+            lab,
+            "legacy",
+            "legacy",
+            mount=old,
+            type="kv-v1",
+            hmacSecretData=False,
+            destination={"name": "legacy"},
+        )
+    )
     wait_synced(lab, "VaultStaticSecret", "legacy")
 
     # create: true: the same is refused, until we say that it may be overwritten.
     lab.kube.apply(plain_secret(lab, "taken", {"password": "typed by hand"}))
-    taken = f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: taken}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/app
-  refreshAfter: 5s
-  destination: {{name: taken, create: true}}
-"""
-    lab.kube.apply(taken)
+    lab.kube.apply(static_secret(lab, "taken"))
     lab.notes["not-the-owner"] = lab.wait_for(
         "the operator to refuse a Secret that it did not make",
         lambda: complaint(lab, "VaultStaticSecret", "taken", "SecretSyncError"),
     )
     untouched = values(lab, "taken") == {"password": "typed by hand"}
     expect(untouched, "the refused Secret was left as it was")
-    taken = taken.replace("create: true", "create: true, overwrite: true")
-    lab.kube.apply(taken)
+    seize = {"name": "taken", "create": True, "overwrite": True}
+    lab.kube.apply(static_secret(lab, "taken", destination=seize))
     wait_synced(lab, "VaultStaticSecret", "taken")
 
     # Not even with overwrite from another custom resource.
-    thief = taken.replace("metadata: {name: taken}", "metadata: {name: thief}")
+    thief = static_secret(lab, "thief", destination=seize)
     lab.notes["thief"] = refused(lab, thief, "SecretSyncError")
 
 

@@ -12,7 +12,8 @@ from labs.lab04_operator.objects import (
     kv,
     reads_of,
     refused,
-    same,
+    secret,
+    static_secret,
     values,
     wait_synced,
 )
@@ -30,24 +31,6 @@ REASONS = {
 def team(lab: LabContext) -> str:
     """The namespace of another team."""
     return lab.path("team")
-
-
-def static(
-    lab: LabContext, name: str, auth: str, path: str = "shop/app", namespace: str = ""
-) -> str:
-    """A VaultStaticSecret as YAML: what differs between the attempts."""
-    return f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: {name}, namespace: {namespace or lab.namespace}}}
-spec:
-  vaultAuthRef: {auth}
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: {path}
-  refreshAfter: 5s
-  destination: {{name: {name}, create: true}}
-"""
 
 
 def auth(lab: LabContext, name: str, account: str, allowed: str = "") -> str:
@@ -117,7 +100,9 @@ path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
     said = {}
 
     # The VaultAuth of step 1 allows no other namespace.
-    attempt = static(lab, "attempt", f"{lab.namespace}/shop", namespace=team(lab))
+    attempt = static_secret(
+        lab, "attempt", namespace=team(lab), vaultAuthRef=f"{lab.namespace}/shop"
+    )
     said["foreign-namespace"] = refused(lab, attempt, "VaultClientConfigError", team(lab))
 
     # A service account that the role does not know.
@@ -125,30 +110,33 @@ path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
         "serviceAccount: shop", "serviceAccount: stranger"
     )
     lab.kube.apply(stranger)
-    attempt = static(lab, "attempt", "stranger")
+    attempt = static_secret(lab, "attempt", vaultAuthRef="stranger")
     said["foreign-account"] = refused(lab, attempt, "VaultClientConfigError")
     lab.kube.delete("VaultAuth", "stranger")
 
     # The team may log in, but not read the shop's secret.
-    attempt = static(lab, "attempt", f"{lab.namespace}/shared", namespace=team(lab))
+    attempt = static_secret(
+        lab, "attempt", namespace=team(lab), vaultAuthRef=f"{lab.namespace}/shared"
+    )
     said["outside-the-policy"] = refused(lab, attempt, "VaultClientError", team(lab))
 
     # A reference that names nothing.
-    attempt = static(lab, "attempt", "too/many/parts")
+    attempt = static_secret(lab, "attempt", vaultAuthRef="too/many/parts")
     said["bad-reference"] = refused(lab, attempt, "VaultClientConfigError")
 
     # A Vault whose certificate nobody vouches for: never answer with skipTLSVerify.
-    attempt = f"""
+    connection = f"""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultConnection
 metadata: {{name: attempt}}
 spec: {{address: {lab.access.vault_pod_addr}}}
 """
-    said["untrusted-vault"] = refused(lab, attempt, "VaultClientError")
+    said["untrusted-vault"] = refused(lab, connection, "VaultClientError")
     lab.notes["refusals"] = said
 
     # And what is allowed: our VaultAuth, their account, their secret.
-    lab.kube.apply(static(lab, "team", f"{lab.namespace}/shared", "team/app", team(lab)))
+    shared = f"{lab.namespace}/shared"
+    lab.kube.apply(static_secret(lab, "team", "team/app", namespace=team(lab), vaultAuthRef=shared))
     wait_synced(lab, "VaultStaticSecret", "team", team(lab))
 
 
@@ -194,4 +182,5 @@ def _(lab: LabContext) -> None:
         "for Vault it was the account team of their namespace that read it",
         found=readers,
     )
-    expect(not same(lab, "attempt", kv(lab, "shop/app")["password"]), "no attempt left a Secret")
+    left = [place for place in (lab.namespace, team(lab)) if secret(lab, "attempt", place)]
+    expect(not left, "no attempt left a Secret", found=left)

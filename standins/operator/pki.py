@@ -188,7 +188,9 @@ async def _issue(
             str(error),
         )
     old = str(before.get("serialNumber") or "")
-    restarted = await restarts.trigger(context.kube, context.recorder, obj) if old else []
+    if old:
+        # Told by events alone: upstream sets no condition RolloutRestart on this kind.
+        await restarts.trigger(context.kube, context.recorder, obj)
     if spec.get("revoke") and old:
         await _revoke(context, obj, view, old)
     changes = {
@@ -203,7 +205,7 @@ async def _issue(
     after, _ = renewal_window({**obj, "status": changes}, time.time())
     text = f"Secret synced, horizon={timing.format_duration(after)}"
     good = conditions.synced(obj, True, text)
-    await report(context, obj, changes, good, healthy=True, restarted=restarted)
+    await report(context, obj, changes, good, healthy=True)
     context.forced.discard(key)
     context.recorder.event(obj, Reason.ROTATED if old else Reason.SYNCED, text)
     log.info("%s: issued, reason=%s", key, reason)

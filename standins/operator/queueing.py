@@ -116,8 +116,7 @@ class Controller:
             self.failures += 1
             after = 1.0 if error.conflict else self._backoff.next(key)
             log.info("%s %s: %s; again in %.1fs", self.kind, key, error, after)
-        except Exception:
-            # A defect in one object must not stop the others; it is logged with its trace.
+        except Exception:  # any defect: one object must not stop the others; logged with its trace
             self.failures += 1
             after = self._backoff.next(key)
             log.exception("%s %s: reconcile failed; again in %.1fs", self.kind, key, after)

@@ -24,6 +24,7 @@ NAMES = (
     "vault_image",
     "openbao",
     "postgres",
+    "nginx",
     "csi_driver",
     "standins",
     "helm",
