@@ -21,53 +21,27 @@ from labs.lab04_operator.objects import (
 )
 from labs.lab04_operator.workloads import deployment, from_secret, program, service
 
-# How Vault makes a database user; the words in {{ }} are filled in by Vault.
-CREATE_USER = """
-CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';
-GRANT SELECT ON lab04_orders TO "{{name}}";
-"""
-
-# And how it ends one. Vault's own way takes rights on every table of the schema away, which
-# fails as soon as another lab has a table there.
-REVOKE_USER = """
-REVOKE ALL ON lab04_orders FROM "{{name}}";
-DROP ROLE IF EXISTS "{{name}}";
-"""
+# Names of the users that Vault makes for the role `orders`, as PostgreSQL matches them.
+USERS = "^v-.*-orders-"
+REPORT = "lab04_report"
 
 
 def prepare_database(lab: LabContext) -> None:
-    """A table, a user for Vault that may make others, and one that Vault will look after."""
+    """The table of orders, a user for Vault that may make others, and one it will look after."""
+    lab.orders.prepare()
+    report, vault = sql.Identifier(REPORT), sql.Identifier(lab.orders.account)
+    password = sql.Literal(str(lab.secret(REPORT)))
     with lab.postgres.connect() as connection:
-        connection.execute("CREATE TABLE lab04_orders (id int, item text)")
-        connection.execute("INSERT INTO lab04_orders VALUES (1, 'book'), (2, 'lamp')")
-        for name in ("lab04_vault", "lab04_report"):
-            rights = "LOGIN CREATEROLE" if name == "lab04_vault" else "LOGIN"
+        for statement in (
+            sql.SQL("CREATE ROLE {report} LOGIN PASSWORD {password}"),
+            sql.SQL("GRANT SELECT ON {table} TO {report}"),
+            # Vault's user may change the password of the one it looks after (PostgreSQL 16 on).
+            sql.SQL("GRANT {report} TO {vault} WITH ADMIN OPTION"),
+        ):
+            table = sql.Identifier(lab.orders.table)
             connection.execute(
-                sql.SQL("CREATE ROLE {} " + rights + " PASSWORD {}").format(
-                    sql.Identifier(name), sql.Literal(str(lab.secret(name)))
-                )
+                statement.format(report=report, vault=vault, password=password, table=table)
             )
-        connection.execute("GRANT SELECT ON lab04_orders TO lab04_vault WITH GRANT OPTION")
-        connection.execute("GRANT SELECT ON lab04_orders TO lab04_report")
-        # Vault's user may change the password of the one it looks after (PostgreSQL 16 on).
-        connection.execute("GRANT lab04_report TO lab04_vault WITH ADMIN OPTION")
-
-
-def connect_vault(lab: LabContext) -> None:
-    """A database engine that is connected to the database shop, as in lab 01."""
-    engine = lab.path("db")
-    lab.http.post(f"/v1/sys/mounts/{engine}", json={"type": "database"})
-    lab.http.post(
-        f"/v1/{engine}/config/shop",
-        json={
-            "plugin_name": "postgresql-database-plugin",
-            "connection_url": "postgresql://{{username}}:{{password}}"
-            f"@{lab.postgres.network_host}:5432/{lab.postgres.database}?sslmode=disable",
-            "username": "lab04_vault",
-            "password": lab.secret("lab04_vault"),
-            "allowed_roles": ["orders", "report"],
-        },
-    )
 
 
 def log_in(lab: LabContext, user: str, password: str) -> str:
@@ -108,9 +82,10 @@ def lease_of(lab: LabContext, name: str, namespace: str = "") -> str:
 @operator.step(
     "Database users, renewed and replaced",
     hints=[
-        "`prepare_database(lab)`, `connect_vault(lab)`; roles/orders (CREATE_USER, default_ttl 1m, "
-        "max_ttl 2h), static-roles/report (username lab04_report, rotation_period 15s); a policy "
-        "`lab04-orders`: read creds/orders and static-creds/report.",
+        "`prepare_database(lab)`; the engine as in lab 01 (`lab.orders.connection(roles)`); "
+        "roles/orders (`lab.orders.create_user`, `revoke_user`, default_ttl 1m, max_ttl 2h), "
+        "static-roles/report (username REPORT, rotation_period 15s); a policy `lab04-orders`: read "
+        "creds/orders and static-creds/report.",
         "A Deployment `orders` (`program('orders')`) with DB_USER and DB_PASSWORD from the Secret "
         "orders; a VaultDynamicSecret `orders`: mount, path creds/orders, renewalPercent 10, "
         "rolloutRestartTargets, destination {name: orders, create: true}. Another, `report`: path "
@@ -138,21 +113,24 @@ def database_users(lab: LabContext) -> None:
     Vault changes by a schedule. No lease; the operator comes back after each change.
     """
     prepare_database(lab)
-    connect_vault(lab)
     engine = lab.path("db")
+    lab.http.post(f"/v1/sys/mounts/{engine}", json={"type": "database"})
+    lab.http.post(
+        f"/v1/{engine}/config/shop", json=lab.orders.connection(roles=["orders", "report"])
+    )
     lab.http.post(
         f"/v1/{engine}/roles/orders",
         json={
             "db_name": "shop",
-            "creation_statements": [CREATE_USER],
-            "revocation_statements": [REVOKE_USER],
+            "creation_statements": [lab.orders.create_user],
+            "revocation_statements": [lab.orders.revoke_user],
             "default_ttl": "1m",
             "max_ttl": "2h",
         },
     )
     lab.http.post(
         f"/v1/{engine}/static-roles/report",
-        json={"db_name": "shop", "username": "lab04_report", "rotation_period": "15s"},
+        json={"db_name": "shop", "username": REPORT, "rotation_period": "15s"},
     )
     policy = f"""
 path "{engine}/creds/orders"        {{ capabilities = ["read"] }}
@@ -249,9 +227,8 @@ def _(lab: LabContext) -> None:
         found=noted or "no lab.notes['database']",
     )
     first = noted["first_user"]
-    with lab.postgres.connect() as connection:
-        rows = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [first]).fetchall()
-    expect(user != first and not rows, "the first user is gone: its lease was revoked", found=rows)
+    gone = user != first and not lab.orders.exists(first)
+    expect(gone, "the first user is gone: its lease was revoked", found=first)
     state = resource.get("status") or {}
     pod = manager_pod(lab).get("metadata", {}).get("uid")
     expect(
@@ -285,7 +262,7 @@ def _check_report(lab: LabContext, first: str) -> None:
     found = values(lab, "report")
     expect(
         {"username", "password", "last_vault_rotation", "rotation_period", "ttl"} <= set(found)
-        and found["username"] == "lab04_report",
+        and found["username"] == REPORT,
         "the Secret report is for the user that was there, and tells how its password is rotated",
         found=sorted(found),
     )
@@ -313,16 +290,4 @@ def _(lab: LabContext) -> None:
     for name in ("orders", "report"):
         if custom(lab, "VaultDynamicSecret", name):
             lab.kube.delete("VaultDynamicSecret", name, api_version=API)
-    lab.http.put(f"/v1/sys/leases/revoke-prefix/{lab.path('db')}", allow={400, 404, 500})
-    lab.http.delete(f"/v1/sys/mounts/{lab.path('db')}", allow={400})
-    with lab.postgres.connect() as connection:
-        connection.execute("DROP TABLE IF EXISTS lab04_orders CASCADE")
-        left = connection.execute(
-            "SELECT rolname FROM pg_roles"
-            " WHERE rolname IN ('lab04_vault', 'lab04_report') OR rolname ~ '^v-.*-orders-'"
-            " ORDER BY rolname DESC"
-        ).fetchall()
-        for (found,) in left:
-            role = sql.Identifier(str(found))
-            connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-            connection.execute(sql.SQL("DROP ROLE {}").format(role))
+    lab.orders.remove(lab.path("db"), users=f"{USERS}|^{REPORT}$")

@@ -9,7 +9,6 @@ operator = Lab(
     "The Secrets Operator",
     minutes=60,
     needs=("postgres", "operator", "second-vault", "nginx"),
-    draft=True,
     goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret; an "
     "operator copies it, keeps it so and restarts who uses it. The application knows no Vault.",
     remember=(

@@ -197,11 +197,11 @@ def _(lab: LabContext) -> None:
     )
     refusal = log_in(lab, found["username"], found["password"])
     expect(not refusal, "the database lets it in", found=refusal)
-    with lab.postgres.connect() as connection:
-        rows = connection.execute(
-            "SELECT 1 FROM pg_roles WHERE rolname = %s", [noted["user"]]
-        ).fetchall()
-    expect(not rows, "and has no user of the old log-in any more: nothing was forgotten")
+    expect(
+        not lab.orders.exists(noted["user"]),
+        "and has no user of the old log-in any more: nothing was forgotten",
+        found=noted["user"],
+    )
 
 
 @survive.undo

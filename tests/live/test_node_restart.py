@@ -74,9 +74,7 @@ def test_after_a_restart_of_the_node_nothing_is_lost(lab: LabContext) -> None:
         timeout=90,
         explain=lambda: f"{len(leases(lab))} leases",
     )
-    with lab.postgres.connect() as connection:
-        rows = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [user]).fetchall()
-    assert not rows, "the database has no user of the old log-in any more"
+    assert not lab.orders.exists(user), "the database has no user of the old log-in any more"
 
 
 def test_changes_arrive_as_before(lab: LabContext) -> None:
