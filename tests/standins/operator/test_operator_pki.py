@@ -94,6 +94,9 @@ def test_renewed_before_its_end_revoked_and_restarted() -> None:
             assert w.vault.revoked_serials == [serial]
             assert w.obj("StatefulSet", "web")["spec"]["template"]["metadata"]
             assert Reason.ROTATED in w.events.reasons("web")
+            # Told by an event alone, as upstream does it.
+            assert Reason.ROLLOUT_RESTART_TRIGGERED in w.events.reasons("web")
+            assert not w.condition(PKI, "web", "RolloutRestart")
 
     play(scene)
 
