@@ -13,6 +13,7 @@ from harness.kube import Kube, Object
 from harness.manifest import clean
 from harness.notes import write_json
 from harness.supply.base import Provided, all_parts
+from harness.vault import VaultServer
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nmade up\n-----END CERTIFICATE-----\n"
 IMAGES = {
@@ -189,14 +190,32 @@ def test_an_environment_without_a_second_vault_says_so(tmp_path: Path) -> None:
         second_vault.SecondVault.of(tmp_path)
 
 
-def test_the_second_vault_is_reached_by_its_own_port_and_ca(tmp_path: Path) -> None:
-    folder = tmp_path / second_vault.NAME
+def second(state: Path) -> second_vault.SecondVault:
+    """A second Vault on record."""
+    folder = state / second_vault.NAME
     folder.mkdir()
     write_json(folder / "keys.json", {"root_token": "hvs." + 24 * "x", "unseal_key": "none"})
     record = {"environment": "test", "flavour": "vault", "network": "none", "port": 18200}
     write_json(folder / "server.json", record)
-    found = second_vault.SecondVault.of(tmp_path)
+    return second_vault.SecondVault.of(state)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_pods_are_led_anew_to_a_second_vault_that_was_stopped(
+    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    monkeypatch.setattr(second_vault, "Kube", lambda *_: cluster)
+    monkeypatch.setattr(VaultServer, "start", lambda self, port: stopped and port == 18200)
+    monkeypatch.setattr(VaultServer, "ip", lambda self: "172.18.0.9")
+    second(tmp_path).start(tmp_path / "kubeconfig")
+    led = cluster.objects.get(("EndpointSlice", second_vault.NAME), {"endpoints": []})
+    assert [entry["addresses"] for entry in led["endpoints"]] == stopped * [["172.18.0.9"]]
+
+
+def test_the_second_vault_is_reached_by_its_own_port_and_ca(tmp_path: Path) -> None:
+    found = second(tmp_path)
     assert found.http.addr == "https://127.0.0.1:18200"
-    assert found.ca == folder / "ca.crt"
+    assert found.ca == tmp_path / second_vault.NAME / "ca.crt"
     assert found.pod_addr == "https://second-vault.vault.svc:8200"
     assert 24 * "x" not in repr(found)

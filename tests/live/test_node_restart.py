@@ -8,7 +8,7 @@ lab and takes a minute or more.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import docker
 import pytest
@@ -26,14 +26,15 @@ STEPS = ("connect", "first_secret", "database_users")
 
 
 @pytest.fixture(scope="module")
-def lab(lab_context: Callable[[str], LabContext]) -> LabContext:
-    """Lab 04 with a static and a leased secret."""
+def lab(lab_context: Callable[[str], LabContext]) -> Iterator[LabContext]:
+    """Lab 04 with a static and a leased secret; removed afterwards."""
     made = lab_context("04")
     runner = Runner(made)
     runner.reset()
     for name in STEPS:
         runner.solve(made.lab.find(name))
-    return made
+    yield made
+    runner.reset()
 
 
 def version(lab: LabContext, name: str) -> str:
