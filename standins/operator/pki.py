@@ -84,7 +84,6 @@ def request_body(spec: dict[str, Any]) -> dict[str, Any]:
     body = {
         "common_name": spec.get("commonName", ""),
         "ttl": spec.get("ttl", ""),
-        "not_after": spec.get("notAfter", ""),
         "exclude_cn_from_sans": bool(spec.get("excludeCNFromSans")),
         "remove_roots_from_chain": True,
     }
@@ -96,7 +95,12 @@ def request_body(spec: dict[str, Any]) -> dict[str, Any]:
         "user_ids": "userIDs",
     }
     body |= {field: ",".join(spec.get(source) or []) for field, source in lists.items()}
-    optional = {"format": "format", "private_key_format": "privateKeyFormat"}
+    # Vault takes an empty not_after, which upstream sends; OpenBao refuses it.
+    optional = {
+        "format": "format",
+        "private_key_format": "privateKeyFormat",
+        "not_after": "notAfter",
+    }
     return body | {field: spec[source] for field, source in optional.items() if spec.get(source)}
 
 

@@ -149,6 +149,14 @@ def test_a_missing_destination_is_said_aloud() -> None:
     play(scene)
 
 
+def test_what_is_not_asked_for_is_not_sent() -> None:
+    # OpenBao refuses a not_after that is empty.
+    body = pki.request_body({"commonName": "web.test", "ttl": "1h"})
+    assert not {"not_after", "format", "private_key_format"} & set(body)
+    end = "2030-01-01T00:00:00Z"
+    assert pki.request_body({"notAfter": end})["not_after"] == end
+
+
 def test_paths() -> None:
     assert pki.issue_path({"mount": "pki", "role": "web"}) == "pki/issue/web"
     named = {"mount": "pki", "role": "web", "issuerRef": "root"}
