@@ -18,8 +18,11 @@ import requests
 
 from harness.errors import LabError
 from harness.redact import Secret, redact, register
+from harness.wait import wait_for
 
 TIMEOUT_SECONDS = 30.0
+# What a KV engine says between its mount and the end of its set-up: a moment, more under load.
+_UPGRADING = "Upgrading from non-versioned to versioned data"
 
 # Fields of Vault's answers whose values are credentials, wherever they stand.
 _SECRET_FIELDS = frozenset(
@@ -89,8 +92,9 @@ class VaultHTTP:
         """Send one request; `path` begins with /v1/ (or is a full URL).
 
         Statuses of 400 and more raise VaultRefused unless they are in `allow`. `token`
-        replaces the session's token; `token=""` sends none. Raises VaultUnreachable
-        when there is no answer within `timeout` seconds.
+        replaces the session's token; `token=""` sends none. A KV engine that was mounted
+        a moment ago is waited for. Raises VaultUnreachable when there is no answer within
+        `timeout` seconds.
         """
         url = path if "://" in path else self.addr + path
         sent = {**(headers or {})}
@@ -99,8 +103,13 @@ class VaultHTTP:
             sent["X-Vault-Token"] = used
         if self._on_call:
             self._on_call(as_curl(method, path, bool(used), options.get("json"), headers))
+
+        def answers() -> list[requests.Response]:
+            answer = self.session.request(method, url, headers=sent, timeout=timeout, **options)
+            return [] if _is_upgrading(answer) else [answer]
+
         try:
-            response = self.session.request(method, url, headers=sent, timeout=timeout, **options)
+            (response,) = wait_for("the new KV engine to be ready", answers, every=0.05)
         except requests.exceptions.SSLError as error:
             raise VaultUnreachable(
                 f"TLS to Vault did not verify: {redact(_root_cause(error))}",
@@ -175,6 +184,11 @@ def _without_pem(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("-----BEGIN "):
         return value.splitlines()[0] + " …"
     return value
+
+
+def _is_upgrading(response: requests.Response) -> bool:
+    """Whether a KV engine of version 2, mounted a moment ago, asks for patience."""
+    return response.status_code == 400 and _UPGRADING in response.text
 
 
 def _body(response: requests.Response) -> dict[str, Any]:
