@@ -2,7 +2,7 @@
 
 Three steps of lab 04 are solved, then the node's container is restarted, as a machine that
 lost its power for a moment. It is no step of the lab, since it stops the pods of every other
-lab and takes a minute or more.
+lab and takes about a minute.
 """
 
 from __future__ import annotations
