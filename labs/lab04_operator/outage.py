@@ -28,8 +28,11 @@ def version(lab: LabContext, name: str) -> str:
     return str(secret(lab, name)["metadata"]["resourceVersion"])
 
 
-def trouble(lab: LabContext, reason: str) -> str:
-    """Wait until pay-jwt is reported as not in sync for this reason; what is said then."""
+def trouble(lab: LabContext, *, sealed: bool) -> str:
+    """Wait until pay-jwt is reported as not in sync, as sealed or as out of reach; what is said.
+
+    A Vault that is being ended seals itself first, and may tell the operator so.
+    """
 
     def said() -> str:
         # SecretSynced may be False still from an outage before; Healthy is about the last pass.
@@ -37,10 +40,10 @@ def trouble(lab: LabContext, reason: str) -> str:
             return ""
         found = condition(lab, "VaultStaticSecret", "pay-jwt", "SecretSynced")
         text = str(found["message"]) if found.get("status") == "False" else ""
-        return text if reason in text else ""
+        return text if ("sealed" in text) is sealed else ""
 
     return lab.wait_for(
-        f"the operator to report that pay-jwt is not in sync: {reason}",
+        f"the operator to report that the second Vault is {'sealed' if sealed else 'away'}",
         said,
         timeout=120,
         explain=lambda: "\n".join(lab.kube.events("pay-jwt")[-4:]),
@@ -66,10 +69,10 @@ def wait_for_operator(lab: LabContext, other_than: str) -> None:
     "Vault is away, the operator is restarted",
     hints=[
         "In the first Vault a secret `shop/steady` (`lab.secret('steady-1')`) and a "
-        "VaultStaticSecret `steady`. Then `second.stop()`, and `trouble(lab, address)` waits until "
-        "pay-jwt reports that it is not in sync, and why.",
+        "VaultStaticSecret `steady`. Then `second.stop()`, and `trouble(lab, sealed=False)` waits "
+        "until pay-jwt reports that it is not in sync, and why.",
         "While it is off: `steady-2` into the first Vault, and wait for the Secret. Then "
-        "`second.start(lab.access.kubeconfig)`: it is sealed, and `trouble(lab, 'sealed')`. "
+        "`second.start(lab.access.kubeconfig)`: it is sealed: `trouble(lab, sealed=True)`. "
         "`second.unseal()`, `lab.secret('pay-2')` into lab04-pay/shop, and wait for it.",
         "Delete the operator's pod (`manager_pod(lab)`), `wait_for_operator`. Keep in "
         "`lab.notes['outage']`: kept (resourceVersion of pay-jwt before, while off, while sealed), "
@@ -106,14 +109,14 @@ def survive(lab: LabContext) -> None:
     # The second Vault is off; the first one goes on.
     kept = [version(lab, "pay-jwt")]
     second.stop()
-    off = trouble(lab, second.pod_addr)
+    off = trouble(lab, sealed=False)
     lab.http.post(steady, json={"data": {"password": lab.secret("steady-2")}})
     wait_value(lab, "steady", lab.secret("steady-2"))
     kept.append(version(lab, "pay-jwt"))
 
     # It is started: sealed, like every Vault.
     second.start(lab.access.kubeconfig)
-    sealed = trouble(lab, "sealed")
+    sealed = trouble(lab, sealed=True)
     kept.append(version(lab, "pay-jwt"))
 
     # It is unsealed, and what changed since then arrives.
