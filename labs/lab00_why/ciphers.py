@@ -1,0 +1,1 @@
+"""Step 6: the other local ciphers, byte by byte."""

@@ -1,0 +1,1 @@
+"""Step 3: who reads a Secret without any right to get it."""

@@ -1,0 +1,1 @@
+"""Step 5: encryption at rest; what it changes in etcd and when."""

@@ -1,0 +1,1 @@
+"""Step 4: the raw bytes of a Secret in etcd."""

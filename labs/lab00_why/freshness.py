@@ -1,0 +1,1 @@
+"""Step 11: how soon a changed Secret reaches a process."""

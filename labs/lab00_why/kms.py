@@ -1,0 +1,1 @@
+"""Step 8: KMS v2 with Vault Transit."""

@@ -1,0 +1,1 @@
+"""Step 10: what encryption at rest does not do, and the way back."""
