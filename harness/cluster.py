@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
 
+from harness.controlplane import ControlPlane
 from harness.errors import LabError
 from harness.kube import Kube, KubeRefused, Object
 from harness.notes import read_json, write_json
@@ -69,6 +70,8 @@ class Cluster:
             return True
         if node.status != "running":
             node.start()
+        # Somebody may have broken or half-changed the API server's settings.
+        ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane").repair()
         self.wait_ready()
         return False
 

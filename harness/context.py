@@ -31,6 +31,7 @@ from harness.vaulthttp import VaultHTTP
 from harness.wait import pause, wait_for
 
 if TYPE_CHECKING:
+    from harness.controlplane import ControlPlane
     from harness.integrations.postgres import Postgres
     from harness.orders import Orders
     from harness.steps import Lab, Step
@@ -149,6 +150,18 @@ class LabContext:
         from harness.orders import Orders
 
         return Orders(self)
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        """The API server's settings, and what etcd holds (lab 00)."""
+        from harness.controlplane import ControlPlane
+
+        return ControlPlane(
+            f"{self.access.cluster}-control-plane",
+            self.access.kubeconfig,
+            self.access.state / "control-plane",
+            self.say,
+        )
 
     def show(self, picture: Path) -> None:
         """Show a picture: in a notebook as a picture, elsewhere where it lies."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from harness.errors import UsageError
 from harness.integrations.base import Integration, Site
+from harness.integrations.control_plane import ControlPlaneIntegration
 from harness.integrations.csi import CsiIntegration
 from harness.integrations.injector import InjectorIntegration
 from harness.integrations.nginx import NginxIntegration
@@ -24,6 +25,7 @@ INTEGRATIONS: Mapping[str, Integration] = {
         OperatorIntegration(),
         NginxIntegration(),
         SecondVaultIntegration(),
+        ControlPlaneIntegration(),
     )
 }
 

@@ -1,0 +1,200 @@
+"""The control-plane node from the inside: files, static pods, and etcd by its JSON gateway.
+
+Everything goes through the container engine, so it works while the Kubernetes API is down.
+A file appears whole or not at all: it is written beside its place and renamed. The node has
+bash, base64 and either curl (upstream's image) or socat (the offline one), no etcdctl.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from harness.controlplane_manifest import FOLDER
+from harness.errors import EnvironmentLacks, LabError
+
+MANIFESTS = "/etc/kubernetes/manifests"
+API_SERVER = "kube-apiserver"
+ENCRYPTED = b"k8s:enc:"
+LOG_LINES = 8
+
+_WRITE = """
+set -eu
+umask 077
+mkdir -p "$STAGE"
+while read -r file data; do
+  new=$(mktemp "$STAGE/.new.XXXXXX")
+  printf %s "$data" | base64 -d >"$new"
+  chmod "$MODE" "$new"
+  chown "$OWNER" "$new"
+  mkdir -p "${file%/*}"
+  mv -f "$new" "$file"
+done <<<"$FILES"
+"""
+# An answer with its head, as HTTP/1.0: never in chunks. shut-none: a client that says that it
+# has no more to say is taken for one that has gone.
+_ETCD = """
+set -eu
+pki=/etc/kubernetes/pki
+ca=$pki/etcd/ca.crt cert=$pki/apiserver-etcd-client.crt key=$pki/apiserver-etcd-client.key
+tls=cafile=$ca,cert=$cert,key=$key
+if command -v curl >/dev/null; then
+  printf %s "$BODY" | exec curl -s -S -i -0 --cacert $ca --cert $cert --key $key \
+    --data-binary @- "https://127.0.0.1:2379$REQUEST"
+fi
+{
+  printf 'POST %s HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n' "$REQUEST" "${#BODY}"
+  printf %s "$BODY"
+} | exec socat -t 30 - "OPENSSL:127.0.0.1:2379,commonname=localhost,$tls,shut-none"
+"""
+# A pod's control group is the last that the kubelet removes of it.
+_REMAINS = """
+groups=/sys/fs/cgroup/systemd
+[ -d $groups ] || groups=/sys/fs/cgroup
+pgrep -x "$NAME" || true
+[ -z "$POD" ] || find $groups/kubelet* -maxdepth 3 -type d -name "*pod$POD*" 2>/dev/null || true
+"""
+_LAST_LOG = """
+cd /var/log/pods 2>/dev/null || exit 0
+pod=$(ls -td kube-system_"$POD"-*_* 2>/dev/null | head -n 1)
+[ -n "$pod" ] || exit 0
+echo "$pod" $(ls "$pod"/*/*.log 2>/dev/null | wc -l)
+log=$(ls -t "$pod"/*/*.log 2>/dev/null | head -n 1)
+[ -n "$log" ] && tail -n "$LINES" "$log"
+exit 0
+"""
+
+
+class Node:
+    """The node container `name`."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<node {self.name}>"
+
+    @cached_property
+    def _container(self) -> Any:
+        try:
+            return docker.from_env().containers.get(self.name)
+        except NotFound:
+            raise EnvironmentLacks(
+                f"the container {self.name} does not exist", hint="./lab up"
+            ) from None
+
+    # -- commands and files -------------------------------------------------------------
+
+    def run(self, script: str, **variables: str) -> bytes:
+        """Run a bash script on the node; its standard output. Raises LabError."""
+        try:
+            status, (out, err) = self._container.exec_run(
+                ["bash", "-c", script], environment=variables, demux=True
+            )
+        except APIError as error:
+            raise EnvironmentLacks(
+                f"the container engine refused to run a command in {self.name}: "
+                f"{error.explanation}",
+                hint="./lab up",
+            ) from error
+        if status:
+            told = (err or out or b"").decode(errors="replace").strip()
+            raise LabError(
+                f"a command on the node ended with status {status}: {told[-400:]}", where=self.name
+            )
+        return bytes(out or b"")
+
+    def read(self, *files: str) -> dict[str, str]:
+        """The text of each of these files that exists."""
+        script = 'for f in $FILES; do [ -f "$f" ] && echo "$f $(base64 -w0 "$f")"; done; exit 0'
+        lines = self.run(script, FILES=" ".join(files)).decode().splitlines()
+        pairs = (line.split(" ", 1) for line in lines)
+        return {name: base64.b64decode(data).decode() for name, data in pairs}
+
+    def write(self, file: str, text: str, mode: str = "600", owner: str = "0:0") -> None:
+        """Put `text` into a file, all at once."""
+        self.write_all({file: text}, mode, owner)
+
+    def write_all(self, files: Mapping[str, str], mode: str = "600", owner: str = "0:0") -> None:
+        """Put texts into files, one after the other in this order, each all at once."""
+        listed = [f"{name} {_b64(text.encode())}" for name, text in files.items()]
+        self.run(_WRITE, FILES="\n".join(listed), MODE=mode, OWNER=owner, STAGE=FOLDER)
+
+    def remove(self, *paths: str) -> None:
+        """Remove files and folders; fine when there are none."""
+        self.run("rm -rf -- $PATHS", PATHS=" ".join(paths))
+
+    # -- static pods --------------------------------------------------------------------
+
+    def manifest(self, pod: str) -> str:
+        """Where the kubelet looks for the manifest of a static pod."""
+        return f"{MANIFESTS}/{pod}.yaml"
+
+    def remains(self, uid: str = "", program: str = API_SERVER) -> list[str]:
+        """The process ids of a program, then the control groups of the pod `uid`.
+
+        While there are any, another pod of the same name would be made to wait ten seconds.
+        """
+        found = self.run(_REMAINS, NAME=program[:15], POD=uid.replace("-", "_"))
+        return found.decode().split()
+
+    def processes(self, program: str = API_SERVER) -> list[str]:
+        """The process ids of a program, in whatever container it runs."""
+        return self.remains(program=program)
+
+    def kill(self, program: str = API_SERVER) -> None:
+        """End every process of a program at once."""
+        self.run('pkill -KILL -x "$NAME" || true', NAME=program[:15])
+
+    def last_log(self, pod: str = API_SERVER, lines: int = LOG_LINES) -> tuple[str, int, list[str]]:
+        """The newest static pod of this name, how many containers it has had, its last lines."""
+        told = self.run(_LAST_LOG, POD=pod, LINES=str(lines)).decode(errors="replace").splitlines()
+        if not told:
+            return "", 0, []
+        name, _, count = told[0].partition(" ")
+        # Each line begins with a time, a stream and a mark of the container runtime's own.
+        return name, int(count or 0), [line.split(" ", 3)[-1] for line in told[1:]]
+
+    # -- etcd ---------------------------------------------------------------------------
+
+    def etcd(self, request: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One call of etcd's JSON gateway, as the API server's own client. Raises LabError."""
+        answer = self.run(_ETCD, REQUEST=f"/v3/{request}", BODY=json.dumps(body))
+        head, _, content = answer.partition(b"\r\n\r\n")
+        found = re.match(rb"HTTP/1\.[01] (\d+)", head)
+        if not found or found[1] != b"200":
+            raise LabError(
+                f"etcd answered {head[:60].decode(errors='replace') or 'nothing'} to {request}",
+                where=self.name,
+                hint="./lab up",
+            )
+        return dict(json.loads(content))
+
+    def values(self, prefix: str, *, exact: bool = False) -> Iterator[tuple[str, bytes]]:
+        """Every etcd key under `prefix` (or this one key) with its raw value."""
+        body = {"key": _b64(prefix.encode())}
+        if not exact:
+            end = prefix.encode()
+            body["range_end"] = _b64(end[:-1] + bytes([end[-1] + 1]))
+        for entry in self.etcd("kv/range", body).get("kvs") or []:
+            value = base64.b64decode(entry.get("value", ""))
+            yield base64.b64decode(entry["key"]).decode(), value
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write a raw value into etcd, past the API server."""
+        self.etcd("kv/put", {"key": _b64(key.encode()), "value": _b64(value)})
+
+    def erase(self, key: str) -> None:
+        """Delete a key from etcd, past the API server."""
+        self.etcd("kv/deleterange", {"key": _b64(key.encode())})
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
