@@ -20,6 +20,8 @@ from harness.controlplane_node import ENCRYPTED
 from harness.errors import LabError
 from harness.wait import wait_for
 
+# What a lab that changes the control plane names among its needs.
+NEED = "control-plane"
 REGISTRY = "/registry/"
 THREADS = 4
 SETTLE_SECONDS = 30.0

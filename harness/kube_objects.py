@@ -19,8 +19,9 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+from urllib3.exceptions import HTTPError
 
-from harness.errors import LabError
+from harness.errors import EnvironmentLacks, LabError
 from harness.paths import PROJECT
 from harness.redact import redact
 
@@ -28,6 +29,8 @@ Object = dict[str, Any]
 Objects = list[Object]
 
 REQUEST_SECONDS = 30
+# How an API server says that it cannot decrypt a stored value.
+_NO_KEY = ("no matching prefix found", "no matching key was found", "unable to transform key")
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 ENVIRONMENT_LABEL = f"{PROJECT}/environment"
@@ -55,10 +58,17 @@ class KubeRefused(LabError):
     def __init__(self, doing: str, status: int, message: str) -> None:
         self.status = status
         self.message = redact(message)
+        no_key = any(words in self.message for words in _NO_KEY)
         super().__init__(
             f"Kubernetes answered {status} to `{doing}`: {self.message}",
-            hint="kubectl describe the object, kubectl auth can-i for a 403",
+            hint="the API server lacks a key of what lies in etcd: give it back, or ./lab up does"
+            if no_key
+            else "kubectl describe the object, kubectl auth can-i for a 403",
         )
+
+
+class KubeUnreachable(EnvironmentLacks, HTTPError):
+    """The Kubernetes API does not answer at all. Still an HTTPError, for who waits for that."""
 
 
 class ObjectVerbs:
@@ -196,7 +206,10 @@ class ObjectVerbs:
 
     def _resource(self, kind: str, api_version: str) -> Any:
         if self._dynamic is None:
-            self._dynamic = _dynamic(self.api)
+            try:
+                self._dynamic = _dynamic(self.api)
+            except HTTPError as error:
+                raise self._unreachable(error) from error
         version = api_version or _GROUPS.get(kind, "")
         query = {"kind": kind, **({"api_version": version} if version else {})}
         try:
@@ -217,6 +230,15 @@ class ObjectVerbs:
             return _plain(self.api, call())
         except (DynamicApiError, ApiException) as error:
             raise KubeRefused(doing, error.status or 0, message_of(error)) from error
+        except HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: HTTPError) -> KubeUnreachable:
+        return KubeUnreachable(
+            f"the Kubernetes API does not answer: {getattr(error, 'reason', None) or error}",
+            where=str(self.api.configuration.host),
+            hint="./lab status shows whether the cluster runs; ./lab up repairs it",
+        )
 
 
 def _new_client(kubeconfig: Path) -> Any:

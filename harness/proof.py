@@ -72,11 +72,13 @@ class Proof:
         if self.short:
             runner.solve(step)
             return
-        before = inventory.take(runner.context)
+        before, settings = inventory.take(runner.context), runner.control_plane()
         runner.do(step)
         runner.check(step)
         runner.undo(step)
         left = inventory.difference(before, inventory.take(runner.context))
+        if runner.control_plane() != settings:
+            left.append("the API server's settings are others")
         if left:
             raise NotProven(
                 f"undoing step {step.id} did not return to the state before it:\n  "

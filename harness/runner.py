@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import diagnosis, inventory, reset
+from harness import controlplane_keys, diagnosis, inventory, reset
 from harness.context import LabContext
+from harness.controlplane_manifest import Settings
 from harness.errors import LabError
 from harness.notes import read_json, write_json
 from harness.steps import Step, listening
@@ -173,7 +174,9 @@ class Runner:
         self.context.step = None
         stored = read_json(self.context.baseline(nearest))
         before = inventory.Inventory.from_json(stored["inventory"])
-        done = reset.restore(self.context, before)
+        # First, because without it neither Secrets nor their values can be read.
+        done = self._set_control_plane(stored.get("control_plane", ""))
+        done += reset.restore(self.context, before)
         self.context.notes.replace(stored["notes"])
         self.progress.forget(later)
         self._forget_beyond(nearest)
@@ -189,7 +192,8 @@ class Runner:
         """Remove everything of this lab from the cluster and from Vault."""
         self._run_undo_hooks(self.lab.steps)
         self.context.step = None
-        done = reset.wipe(self.context)
+        done = self._set_control_plane("")
+        done += reset.wipe(self.context)
         self.context.notes.replace({})
         self.progress.forget(self.lab.steps)
         for step in self.lab.steps:
@@ -230,7 +234,28 @@ class Runner:
             "notes": dict(self.context.notes),
             "audit": self.context.audit.mark(),
         }
+        kept["control_plane"] = self.control_plane()
         write_json(self.context.baseline(step), kept)
+
+    def control_plane(self) -> str:
+        """The name by which the present settings of the API server are remembered.
+
+        "" for a lab that leaves them alone.
+        """
+        if controlplane_keys.NEED not in self.lab.needs:
+            return ""
+        return self.context.control_plane.remember()
+
+    def _set_control_plane(self, remembered: str) -> list[str]:
+        """Return the control plane to remembered settings, "" for the plain ones."""
+        if controlplane_keys.NEED not in self.lab.needs:
+            return []
+        plane = self.context.control_plane
+        goal = plane.recall(remembered) if remembered else Settings()
+        done = controlplane_keys.bring(plane, goal, lost=[self.context.namespace])
+        if not remembered:
+            plane.forget()
+        return done
 
     def _forget_beyond(self, step: Step) -> None:
         for later in self.lab.steps[step.number :]:

@@ -7,7 +7,7 @@ node are the cluster's own. The node must have the image that the KMS plugin run
 from __future__ import annotations
 
 from harness.controlplane import ControlPlane
-from harness.controlplane_keys import heal
+from harness.controlplane_keys import NEED, heal
 from harness.integrations.base import Integration, Site
 from harness.kube import Kube
 
@@ -15,7 +15,7 @@ from harness.kube import Kube
 class ControlPlaneIntegration(Integration):
     """Looks whether the control plane answers and has a key for everything in etcd."""
 
-    name = "control-plane"
+    name = NEED
     parts = ("standins",)
     pod_parts = ("standins",)
     about = "a control plane whose settings may change"
