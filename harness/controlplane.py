@@ -435,17 +435,16 @@ class ControlPlane:
     # -- the API ------------------------------------------------------------------------
 
     def _ask(self, method: str, path: str, body: Document | None = None) -> Any:
+        # The client would try an answer of 429 again, and again; here it is an answer.
         api = self.kube.api
-        request = api.param_serialize(
+        return api.rest_client.pool_manager.request(
             method,
-            path,
-            header_params={"Accept": "application/json", "Content-Type": "application/json"},
-            body=body,
-            auth_settings=["BearerToken"],
+            f"{api.configuration.host}{path}",
+            body=None if body is None else json.dumps(body),
+            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            retries=False,
+            timeout=REQUEST_SECONDS,
         )
-        answer = api.call_api(*request, _request_timeout=REQUEST_SECONDS)
-        answer.read()
-        return answer
 
     def _say(self, line: str) -> None:
         if self._on_call:

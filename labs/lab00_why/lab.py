@@ -15,7 +15,7 @@ why = Lab(
     remember=(
         "base64 is an encoding. Who may get, list or watch a Secret, or create a pod beside it, "
         "has its value.",
-        "Without encryption at rest a Secret lies in etcd, and in every backup of it, in the clear.",
+        "Without encryption at rest a Secret lies in etcd in the clear, and in every backup.",
         "Encryption at rest protects the disk, not the API: whoever may read gets plain text.",
         "A key is dropped last: first add, then write with it, then rewrite all, then remove.",
         "Who read a Secret can be told only if an audit policy was there before.",
