@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from harness import expect
 from harness.context import LabContext
@@ -20,7 +21,7 @@ EXTRA = {"gcm": 12 + 16, "box": 24 + 16}
 BLOCK = 16
 # So much that a byte in the middle of the value is one of these.
 FILLER = "a" * 3000
-TRIES = {
+TRIES: dict[str, dict[str, Any]] = {
     "cbc": {"flip": [200, False], "copy": 200},
     "gcm": {"flip": [500, True], "copy": 500},
     "box": {"flip": [500, True], "copy": 200},
