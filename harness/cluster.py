@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
 
+from harness import controlplane_keys
 from harness.controlplane import ControlPlane
 from harness.errors import LabError
 from harness.kube import Kube, KubeRefused, Object
@@ -71,7 +72,9 @@ class Cluster:
         if node.status != "running":
             node.start()
         # Somebody may have broken or half-changed the API server's settings.
-        ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane").repair()
+        controlplane_keys.mend(
+            ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane")
+        )
         self.wait_ready()
         return False
 

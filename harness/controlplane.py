@@ -238,6 +238,10 @@ class ControlPlane:
 
     # -- repairing ----------------------------------------------------------------------
 
+    def was_changed(self) -> bool:
+        """Whether anybody has ever changed settings here."""
+        return bool(self.node.read(PLAIN))
+
     def answers(self) -> bool:
         """Whether the API server answers at all, ready or not."""
         return self.health("/version")[0] == 200

@@ -93,16 +93,22 @@ def bring(plane: ControlPlane, goal: Settings, lost: Collection[str] = ()) -> li
     return [line for line in done if line]
 
 
-def heal(plane: ControlPlane) -> str:
-    """Make every value readable again that some known key reads; a sentence, "" if all are."""
+def mend(plane: ControlPlane) -> str:
+    """Bring an API server back that does not run or lacks keys; a sentence, "" if all is well.
+
+    Every value that some known key reads becomes readable; settings are otherwise left alone.
+    """
+    done = plane.repair()
+    if not plane.was_changed():
+        return done
     present = plane.current()
     stranded = _stranded(plane, present)
     if not stranded:
-        return ""
+        return done
     bridge = _bridge(plane, present, stranded)
     still = {key for key, wrote in stranded.items() if not reads(bridge, key, wrote)}
     if still == stranded.keys():
-        return ""
+        return done
     plane.apply(bridge, ready=SERVES)
     return f"gave the API server the keys of {len(stranded) - len(still)} values back"
 
