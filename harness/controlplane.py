@@ -48,7 +48,7 @@ PLUGIN = f"{FOLDER}/plugin.json"
 MANIFEST = f"{MANIFESTS}/{API_SERVER}.yaml"
 
 # It lives, whatever it can read.
-SERVES = "/livez?exclude=kms-providers"
+SERVES = "/livez"
 READY_SECONDS = 90.0
 STOP_SECONDS = 60.0
 REQUEST_SECONDS = 10
@@ -431,10 +431,20 @@ class ControlPlane:
         return bool(self.node.run(look, S=SOCKETS).strip())
 
     def _stop_plugin(self) -> None:
+        """Take it away and wait until it has ended: its last act is to give its token back."""
         found = self.node.read(PLUGIN).get(PLUGIN)
-        if found:
-            name = Plugin(**json.loads(found)).name
-            self.node.remove(self.node.manifest(name), PLUGIN, PLUGIN_FILES)
+        if not found:
+            return
+        name = Plugin(**json.loads(found)).name
+        uid = self.node.last_log(name, lines=0)[0].rpartition("_")[2]
+        self.node.remove(self.node.manifest(name))
+        wait_for(
+            f"the KMS plugin {name} to end",
+            lambda: not self.node.remains(uid, "no program"),
+            timeout=STOP_SECONDS,
+            every=EVERY,
+        )
+        self.node.remove(PLUGIN, PLUGIN_FILES)
 
     # -- the API ------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ def wait_for_version(lab: LabContext, name: str, wanted: int) -> None:
         written,
         timeout=NOTICE_SECONDS,
         every=1,
-        explain=lambda: lab.control_plane.health("/livez/kms-providers")[1],
+        explain=lambda: lab.control_plane.health("/readyz/kms-providers")[1],
     )
 
 
@@ -292,7 +292,7 @@ def _(lab: LabContext) -> None:
         f"{len(asked)} times",
         found=asked,
     )
-    health = lab.control_plane.health("/livez/kms-providers")
+    health = lab.control_plane.health("/readyz/kms-providers")
     expect(
-        health[0] == 200, "/livez/kms-providers: the API server reaches the plugin", found=health
+        health[0] == 200, "/readyz/kms-providers: the API server reaches the plugin", found=health
     )
