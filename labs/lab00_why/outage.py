@@ -7,7 +7,7 @@ from harness.context import LabContext
 from harness.controlplane import SERVES
 from harness.paths import PROJECT
 from harness.vault import FLAVOURS, VaultServer
-from labs.lab00_why.encrypt import expect_value, prefix
+from labs.lab00_why.encrypt import expect_value, prefix, write
 from labs.lab00_why.kms import WRITER
 from labs.lab00_why.lab import why
 
@@ -93,6 +93,7 @@ def vault_goes_away(lab: LabContext) -> None:
     restarted or repaired.
     """
     plane = lab.control_plane
+    write(lab, "wrapped")
     pids = [plane.node.processes()]
     lab.http.put("/v1/sys/seal")
     try:

@@ -28,7 +28,8 @@ def clear_in_etcd(lab: LabContext, name: str) -> bool:
 @why.step(
     "What it does not do",
     hints=[
-        "Ask the API and etcd for the same Secret, wrapped: `clear_in_api(lab, 'wrapped')` and "
+        "`rewrite_all(lab)`, so that KMS has written everything. Then ask the API and etcd for the "
+        "same Secret, wrapped: `clear_in_api(lab, 'wrapped')` and "
         "`clear_in_etcd(lab, 'wrapped')`; keep both in `lab.notes['promise']`: api and etcd.",
         "The way back begins like a rotation: identity comes first, and all that has written "
         "stays behind it: `configuration(lab, 'identity', *READERS)`. Then `rewrite_all(lab)`, "
@@ -52,6 +53,8 @@ def what_it_does_not_do(lab: LabContext) -> None:
     rewrite, look that nothing is left that needs a key, and only then take the configuration
     away. Who turns it off in one step loses every Secret.
     """
+    # Everything is written by KMS first, so that nothing is left of what was before.
+    rewrite_all(lab)
     noted = {"api": clear_in_api(lab, "wrapped"), "etcd": clear_in_etcd(lab, "wrapped")}
     tell(lab, "wrapped")
     print(f"in the clear: by the API {noted['api']}, in etcd {noted['etcd']}")
