@@ -1,0 +1,191 @@
+"""The people of lab 00: service accounts with exactly the rights that a step gives them.
+
+`may` grants, `as_account` asks the API server as that account (kubectl's `--as`: the same
+authorizer, the same answer as with the account's own token), `read_as` tells which Secrets'
+values it got that way. Values are compared by SHA-256; none is shown.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kubernetes import client
+
+from harness.context import LabContext
+from harness.kube import REQUEST_SECONDS
+from harness.process import CommandFailed
+
+RBAC = "rbac.authorization.k8s.io"
+
+
+def user(lab: LabContext, account: str) -> str:
+    """The name by which the API server knows a service account of this lab."""
+    return f"system:serviceaccount:{lab.namespace}:{account}"
+
+
+def may(
+    lab: LabContext,
+    account: str,
+    rules: Mapping[str, str],
+    *,
+    names: Sequence[str] = (),
+) -> None:
+    """A service account, a Role with `rules` and a RoleBinding, all three of one name.
+
+    `rules` maps a resource to its verbs: `{"pods": "get create"}`. `names` are the only
+    objects that they hold for (resourceNames).
+    """
+    only = {"resourceNames": list(names)} if names else {}
+    role = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "Role",
+        "metadata": {"name": account},
+        "rules": [
+            {"apiGroups": [""], "resources": [resource], "verbs": verbs.split(), **only}
+            for resource, verbs in rules.items()
+        ],
+    }
+    lab.kube.apply(role)
+    _bind(lab, account, "Role", account)
+    resource, verbs = next(iter(rules.items()))
+    _wait_until_allowed(lab, account, verbs.split()[0], resource, names[0] if names else "")
+
+
+def is_bound_to(lab: LabContext, account: str, cluster_role: str) -> None:
+    """A service account that has, in this namespace, the rights of a ClusterRole."""
+    _bind(lab, account, "ClusterRole", cluster_role)
+    _wait_until_allowed(lab, account, "get", "pods")
+
+
+def _bind(lab: LabContext, account: str, kind: str, role: str) -> None:
+    metadata = {"name": account}
+    lab.kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    lab.kube.apply(
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": lab.namespace}],
+        }
+    )
+
+
+def _wait_until_allowed(
+    lab: LabContext, account: str, verb: str, resource: str, name: str = ""
+) -> None:
+    """The authorizer learns of a new role by a watch of its own: some milliseconds later."""
+    lab.wait_for(
+        f"the rights of {account} to count",
+        lambda: allowed(lab, account, verb, resource, name),
+        timeout=20,
+        every=0.05,
+    )
+
+
+def allowed(
+    lab: LabContext, account: str, verb: str, resource: str, name: str = "", namespace: str = ""
+) -> bool:
+    """What `kubectl auth can-i VERB RESOURCE/NAME --as ACCOUNT` answers."""
+    resource, _, subresource = resource.partition("/")
+    review = {
+        "spec": {
+            "user": user(lab, account),
+            "groups": ["system:serviceaccounts", "system:authenticated"],
+            "resourceAttributes": {
+                "namespace": namespace or lab.namespace,
+                "verb": verb,
+                "resource": resource,
+                "subresource": subresource,
+                "name": name,
+            },
+        }
+    }
+    reviews: Any = client.AuthorizationV1Api(lab.kube.api)
+    return bool(reviews.create_subject_access_review(review).status.allowed)
+
+
+def as_account(
+    lab: LabContext, account: str, command: str, *, stdin: str | None = None, namespace: str = ""
+) -> str:
+    """What kubectl prints when a service account of this lab runs `command`.
+
+    A refusal is returned as its text, because here it is an answer like any other.
+    """
+    as_whom = f"--as {user(lab, account)} -n {namespace or lab.namespace}"
+    try:
+        return lab.run(f"kubectl {as_whom} {command}", stdin=stdin)
+    except CommandFailed as refused:
+        # With -o json an empty list comes first.
+        _, found, reason = refused.output.partition("Error from server")
+        return (found + reason or refused.output).strip()
+
+
+def ask_as(lab: LabContext, account: str, shown: str, path: str) -> tuple[int, str]:
+    """GET `path` from the API server as that account: the HTTP status and the text.
+
+    The same request that the kubectl command `shown` makes, without starting a program.
+    """
+    lab.say(f"kubectl --as {user(lab, account)} -n {lab.namespace} {shown}")
+    api = lab.kube.api
+    headers = {"Accept": "application/json, */*", "Impersonate-User": user(lab, account)}
+    request = api.param_serialize("GET", path, header_params=headers, auth_settings=["BearerToken"])
+    answer = api.call_api(*request, _request_timeout=REQUEST_SECONDS)
+    answer.read()
+    text = answer.data.decode(errors="replace")
+    return answer.status, text if answer.status < 400 else str(json.loads(text)["message"])
+
+
+# The ways to read a Secret, as kubectl commands and as what follows /secrets in the address.
+# A watch begins with all that is there, and goes on with what comes; this one ends at once.
+WAYS = {
+    "get app": ("get secret app -o yaml", "/app"),
+    "get other": ("get secret other -o yaml", "/other"),
+    "get late": ("get secret late -o yaml", "/late"),
+    "list": ("get secrets -o yaml", ""),
+    "list app": (
+        "get secrets --field-selector metadata.name=app -o yaml",
+        "?fieldSelector=metadata.name%3Dapp",
+    ),
+    # kubectl's own --watch lists first, which is another right.
+    "watch": ("get --raw /api/v1/namespaces/…/secrets?watch=true", "?watch=true&timeoutSeconds=1"),
+}
+
+
+def read_as(lab: LabContext, account: str, way: str) -> tuple[set[str], str]:
+    """The names of the Secrets whose values the account got, and the refusal, if any.
+
+    A value counts when it is what `lab.secret(NAME)` gave to that Secret.
+    """
+    shown, rest = WAYS[way]
+    status, answer = ask_as(lab, account, shown, secrets_path(lab) + rest)
+    if status != 200:
+        return set(), f"{status}: {answer}"
+    return {
+        secret["metadata"]["name"]
+        for secret in secrets_in(answer)
+        if _password_sum(lab, secret) == lab.fingerprint(lab.secret(secret["metadata"]["name"]))
+    }, ""
+
+
+def secrets_path(lab: LabContext) -> str:
+    """The address of this namespace's Secrets in the API."""
+    return f"/api/v1/namespaces/{lab.namespace}/secrets"
+
+
+def secrets_in(answer: str) -> Iterator[dict[str, Any]]:
+    """Every Secret in an answer of the API: one object, a list, or the events of a watch."""
+    decoder, position = json.JSONDecoder(), 0
+    while position < len(answer):
+        value, position = decoder.raw_decode(answer, position)
+        yield from value["items"] if "items" in value else [value.get("object", value)]
+        while answer[position : position + 1].isspace():
+            position += 1
+
+
+def _password_sum(lab: LabContext, secret: dict[str, Any]) -> str:
+    encoded = (secret.get("data") or {}).get("password", "")
+    return lab.fingerprint(base64.b64decode(encoded).decode(errors="replace"))
