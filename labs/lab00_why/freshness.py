@@ -85,7 +85,8 @@ def ready_seconds(lab: LabContext, name: str) -> float:
 
 def wait_until_settled(lab: LabContext, name: str) -> None:
     """Wait until a pod is ready, and has been for so long that kubelet has turned away."""
-    lab.kube.wait_for_pod(name)
+    # Kubelet may still be on its way back to an API server that was restarted.
+    lab.kube.wait_for_pod(name, timeout=120)
     lab.wait_for(f"pod {name} to have settled", lambda: ready_seconds(lab, name) >= SETTLED_SECONDS)
 
 

@@ -94,7 +94,8 @@ ROWS = (
         "One place",
         Cell(
             "A Secret belongs to one namespace: {elsewhere[copies]} namespaces that need one "
-            "password have {elsewhere[copies]} copies, each with readers of its own.",
+            "password have {elsewhere[copies]} copies, each with readers of its own; and kubectl "
+            "apply keeps one more in an annotation.",
             ("00.read_without_get", "00.decode_it"),
         ),
         Cell(
@@ -168,7 +169,7 @@ ROWS = (
             ("00.look_into_etcd", "00.encrypt_at_rest"),
         ),
         Cell(
-            "Always encrypted: in Vault's storage the value was found {vault[rest][found]} times, "
+            "Encrypted: in Vault's storage the value was found {vault[rest][found]} times, "
             "a name that is kept there in the clear {vault[rest][control]} times. A file that "
             "Vault fills in a pod is in memory, not in etcd.",
             (HERE, "02.look_into_etcd", "04.follow_the_traces"),
@@ -182,7 +183,7 @@ ROWS = (
             ("00.read_without_get",),
         ),
         Cell(
-            "Always told: {vault[audit][who]} was refused to {vault[audit][operation]} "
+            "Vault tells: {vault[audit][who]} was refused to {vault[audit][operation]} "
             "{vault[audit][path]}; {vault[audit][values]} values stand in the log.",
             (HERE, "01.read_the_audit_log", "02.what_vault_sees", "04.follow_the_traces"),
         ),
