@@ -12,7 +12,7 @@ from harness.process import CommandFailed
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why
 from labs.lab00_why.people import allowed, as_account, ask_as, may, secrets_path
-from labs.lab00_why.pods import expect_running, from_secret, node_reader, pod
+from labs.lab00_why.pods import expect_running, from_secret, make_pod, node_reader
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 PRINT = ("sh", "-c", 'printf %s "$PASSWORD" | sha256sum')
@@ -99,7 +99,7 @@ def would_be_created(lab: LabContext, manifest: Any) -> str:
         "let a pod print what it got.",
         "deployer (pods: create get; pods/log: get) creates the pod thief, `command=PRINT`, and "
         "later node-reader. oncall (pods: get; pods/exec: create get) looks into the pod "
-        "careful. `create_as(lab, 'deployer', pod(lab, 'thief', ...))`.",
+        "careful. `create_as(lab, 'deployer', make_pod(lab, 'thief', ...))`.",
         "careful has its PASSWORD `from_secret('app')`; careless has lab.secret('literal') as "
         "the value in its manifest. `guarded_namespace(lab)`, then the pod neighbour in "
         "lab00-other with `volume='app'`; when it runs, `node_reader(lab, 'node-reader')`. Keep "
@@ -132,13 +132,13 @@ def read_without_get(lab: LabContext) -> None:
     may(lab, "oncall", {"pods": "get", "pods/exec": "create get"})
     guarded_namespace(lab)
     password, literal = lab.secret("app"), str(lab.secret("literal"))
-    lab.kube.apply(pod(lab, "neighbour", neighbours(lab), volume="app"))
-    lab.kube.apply(pod(lab, "careful", env=[from_secret("app")]))
-    lab.kube.apply(pod(lab, "careless", env=[{"name": "PASSWORD", "value": literal}]))
+    lab.kube.apply(make_pod(lab, "neighbour", neighbours(lab), volume="app"))
+    lab.kube.apply(make_pod(lab, "careful", env=[from_secret("app")]))
+    lab.kube.apply(make_pod(lab, "careless", env=[{"name": "PASSWORD", "value": literal}]))
 
     # 1. The deployer may not get the Secret. It creates a pod that gets it.
     print(asks_for_secret(lab))
-    create_as(lab, "deployer", pod(lab, "thief", env=[from_secret("app")], command=PRINT))
+    create_as(lab, "deployer", make_pod(lab, "thief", env=[from_secret("app")], command=PRINT))
 
     # 5. And a pod that looks at a folder of the node, once the neighbour's volume is there.
     lab.kube.wait_for_pod("neighbour", namespace=neighbours(lab))
@@ -232,5 +232,5 @@ def _check_node(lab: LabContext) -> None:
         "Pod Security refuses such a pod, for its hostPath volume",
         found=refused,
     )
-    taken = would_be_created(lab, pod(lab, "thief", env=[from_secret("app")], command=PRINT))
+    taken = would_be_created(lab, make_pod(lab, "thief", env=[from_secret("app")], command=PRINT))
     expect("created" in taken, "and takes one that prints a Secret", found=taken)

@@ -20,7 +20,7 @@ from labs.lab00_why.pods import (
     expect_running,
     file_sum,
     from_secret,
-    pod,
+    make_pod,
 )
 
 NUDGE = "lab/nudge"
@@ -40,7 +40,7 @@ def write_version(lab: LabContext, number: int) -> None:
 
 def holder(lab: LabContext, name: str) -> Any:
     """A pod that has the password three times: a variable, a volume, a file by subPath."""
-    return pod(lab, name, env=[from_secret("rotating")], volume="rotating", single=True)
+    return make_pod(lab, name, env=[from_secret("rotating")], volume="rotating", single=True)
 
 
 def has_new_file(lab: LabContext, name: str) -> bool:

@@ -73,7 +73,7 @@ def pod_spec(
     }
 
 
-def pod(lab: LabContext, name: str, namespace: str = "", **options: Any) -> Any:
+def make_pod(lab: LabContext, name: str, namespace: str = "", **options: Any) -> Any:
     """A Pod; options as for `pod_spec`. It bears the labels also when kubectl makes it."""
     metadata = {"name": name, "labels": dict(lab.labels())}
     if namespace:
@@ -106,7 +106,7 @@ def deployment(lab: LabContext, name: str, **options: Any) -> Any:
 
 def node_reader(lab: LabContext, name: str) -> Any:
     """A pod that reads the Secret volumes of every pod on its node, and prints their sums."""
-    made = pod(lab, name, command=("sh", "-c", FIND_ON_NODE))
+    made = make_pod(lab, name, command=("sh", "-c", FIND_ON_NODE))
     made["spec"]["securityContext"] = {"runAsUser": 0, "runAsGroup": 0}
     (container,) = made["spec"]["containers"]
     container["volumeMounts"] = [{"name": "node", "mountPath": "/node", "readOnly": True}]
