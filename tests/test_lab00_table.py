@@ -8,11 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from IPython.core.formatters import DisplayFormatter
 
 from harness.errors import UsageError
 from harness.registry import all_labs, find_steps
 from harness.render import file_name, render
 from harness.stepsource import source_of
+from labs.lab00_why.table import show_table
 from labs.lab00_why.verdict import HERE, ROWS, Cell, Row, Verdict, link
 
 CELLS = {
@@ -99,7 +101,7 @@ def test_a_step_that_was_not_done_leaves_its_cells_empty_and_no_other() -> None:
     (step,) = find_steps("00.env_volume_subpath")[1]
     notes = {key: value for key, value in NOTES.items() if key != "freshness"}
     told = Verdict(notes)._repr_markdown_()
-    assert told.count(f"Not measured here: step {step.id} was not done") == 2
+    assert told.count(f"Not measured: step {step.id} was not done") == 2
     assert told.count("Not measured") == 2
     assert Verdict(notes).missing() == []
 
@@ -129,6 +131,15 @@ def test_the_markdown_is_a_table_of_three_columns() -> None:
 def test_brackets_in_a_cell_are_text_in_a_terminal() -> None:
     row = Row("A topic", Cell("[bold]{x}[/]", (HERE,)), Cell("{x}", (HERE,)))
     assert "[bold]1[/]" in str(Verdict({"x": 1}, (row,)))
+
+
+def test_a_notebook_gets_markdown_and_a_terminal_text(capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict(NOTES)
+    formatter: Any = DisplayFormatter
+    formats, _ = formatter().format(verdict)
+    assert formats["text/markdown"] == verdict._repr_markdown_()
+    show_table(verdict)
+    assert capsys.readouterr().out.strip() == str(verdict).strip()
 
 
 def test_links_lead_to_the_heading_of_the_step() -> None:

@@ -64,9 +64,8 @@ class Cell:
         return f"{said} ({links})".replace("|", "\\|")
 
     def _missing(self) -> str:
-        first = next(iter(self.steps()), None)
-        done = f"step {first.id} was not done" if first else "its step was not done"
-        return f"Not measured here: {done}."
+        here = [step.id for step in self.steps() if step.lab.number == HERE[:2]]
+        return f"Not measured: step {' or '.join(here)} was not done."
 
 
 @dataclass(frozen=True)
