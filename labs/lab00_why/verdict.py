@@ -208,8 +208,8 @@ class Verdict:
             # Text, because a string with brackets in it would be taken for markup.
             table.add_row(*(Text(cell) for cell in cells))
         page = io.StringIO()
-        # Whatever the terminal or its variables say: plain text of one width.
-        Console(file=page, width=WIDTH, color_system=None).print(table)
+        # Whatever the terminal or the notebook would like: plain text of one width.
+        Console(file=page, width=WIDTH, color_system=None, force_jupyter=False).print(table)
         return page.getvalue()
 
     __repr__ = __str__
