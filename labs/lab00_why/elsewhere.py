@@ -121,7 +121,7 @@ def read_without_get(lab: LabContext) -> None:
        The ClusterRole *view* is enough: it leaves out Secrets, not pods.
     5. **The node.** A Secret volume is a file system in the node's memory. Root there reads
        those of *every* pod on it, whatever the namespace; and a pod with a `hostPath` volume
-       is root there. So the deployer has a password of a namespace where it may do nothing.
+       reads as root there. So the deployer has a password of a namespace that is shut to it.
 
     **Pod Security** shuts the fifth way: a namespace that enforces `baseline` takes no
     hostPath. It does not shut the first: a pod that uses a Secret is a pod like any other.
