@@ -18,7 +18,7 @@ from harness.context import LabContext
 from harness.paths import PROJECT
 from harness.vault import FLAVOURS
 
-READERS = ("shop", "billing")
+TEAMS = ("shop", "billing")
 # Secrets that come after the policies: one elsewhere, one in the folder of a reader.
 FORBIDDEN, LATER = "other/app", "shop/tomorrow"
 SHORT_SECONDS = 2
@@ -65,7 +65,7 @@ def read(lab: LabContext, name: str, token: str) -> tuple[int, str]:
 
 def one_place(lab: LabContext) -> Facts:
     """One secret with two readers; one write; how long until both have the new value."""
-    tokens = [token_of(lab, reader)["client_token"] for reader in READERS]
+    tokens = [token_of(lab, reader)["client_token"] for reader in TEAMS]
     put_password(lab, "shared/app", lab.secret("shared-1"))
     before = [read(lab, "shared/app", token) for token in tokens]
     started = time.monotonic()
@@ -96,7 +96,7 @@ def exact_paths(lab: LabContext, display_name: str = "") -> Facts:
 def things_that_end(lab: LabContext) -> Facts:
     """Two readers get two certificates; a token with a short life is used until it is dead."""
     serials = set()
-    for reader in READERS:
+    for reader in TEAMS:
         wish = {"common_name": f"{reader}.lab00.svc", "ttl": "60s"}
         token = token_of(lab, reader)["client_token"]
         answer = lab.http.post(f"/v1/{lab.path('pki', 'issue', 'web')}", json=wish, token=token)

@@ -13,8 +13,8 @@ from labs.lab00_why.probes import (
     CONTROL,
     FORBIDDEN,
     LATER,
-    READERS,
     SHORT_SECONDS,
+    TEAMS,
     both_doors,
     exact_paths,
     in_storage,
@@ -74,7 +74,7 @@ def why_vault(lab: LabContext) -> None:
     lab.http.post(f"{pki}/root/generate/internal", json=root)
     role = {"allowed_domains": ["lab00.svc"], "allow_subdomains": True, "key_type": "ec"}
     lab.http.post(f"{pki}/roles/web", json=role)
-    for reader in READERS:
+    for reader in TEAMS:
         text = reader_policy(lab, reader)
         lab.http.put(f"/v1/sys/policies/acl/{lab.path(reader)}", json={"policy": text})
 
@@ -174,7 +174,7 @@ def _check_traces(lab: LabContext) -> None:
         f"the audit log tells that reading {path} was refused",
         found=errors,
     )
-    readers = [f"token-{reader}" for reader in READERS]
+    readers = [f"token-{reader}" for reader in TEAMS]
     expect(
         set(readers) <= set(seen["readers"]),
         "it tells who has read the shared secret: both readers by name",

@@ -163,9 +163,14 @@ ROWS = (
         "On the disk",
         Cell(
             "In the clear: etcd gave the value, and the names of {etcd[names]} Secrets, to whoever "
-            "has its certificate. Once encryption was set up, {encrypt[rewritten]} Secrets had to "
-            "be written again, by hand.",
-            ("00.look_into_etcd", "00.encrypt_at_rest"),
+            "has its certificate. Encryption had to be set up, and {encrypt[rewritten]} Secrets "
+            "written again; the API hands them out as before.",
+            (
+                "00.look_into_etcd",
+                "00.encrypt_at_rest",
+                "00.use_vault_transit",
+                "00.what_it_does_not_do",
+            ),
         ),
         Cell(
             "Encrypted: in Vault's storage the value was found {vault[rest][found]} times, "
