@@ -47,6 +47,7 @@ GOOD = f"{FOLDER}/good"
 PLUGIN = f"{FOLDER}/plugin.json"
 MANIFEST = f"{MANIFESTS}/{API_SERVER}.yaml"
 
+READY = "/readyz"
 # It lives, whatever it can read.
 SERVES = "/livez"
 READY_SECONDS = 90.0
@@ -54,7 +55,6 @@ STOP_SECONDS = 60.0
 REQUEST_SECONDS = 10
 # A process that reads a bad file ends within a second or two; the kubelet needs one to start it.
 DEAD_LOOKS = 3
-CLOSED_LOOKS = 3
 EVERY = 0.1
 _SAME: Any = object()
 
@@ -112,7 +112,7 @@ class ControlPlane:
         """What etcd holds under a key (/registry/secrets/lab00/app); b"" for nothing."""
         return next((value for _, value in self.node.values(key, exact=True)), b"")
 
-    def health(self, path: str = "/readyz") -> tuple[int, str]:
+    def health(self, path: str = READY) -> tuple[int, str]:
         """The status and the text with which the API server answers; 0 when it does not."""
         try:
             answer = self._ask("GET", path)
@@ -143,7 +143,7 @@ class ControlPlane:
         reload: bool = _SAME,
         audit: str | Document | None = _SAME,
         plugin: Plugin | None = _SAME,
-        ready: str = "/readyz",
+        ready: str = READY,
     ) -> float:
         """Change these settings and leave the others; the seconds until the new one was ready.
 
@@ -162,7 +162,7 @@ class ControlPlane:
         )
         return self.apply(new, ready=ready)
 
-    def apply(self, settings: Settings, *, ready: str = "/readyz") -> float:
+    def apply(self, settings: Settings, *, ready: str = READY) -> float:
         """Restart the API server with exactly these settings; see `set`."""
         started = time.monotonic()
         self._say(_told(settings))
@@ -182,7 +182,7 @@ class ControlPlane:
             self.node.remove(AUDIT_FOLDER)
         return time.monotonic() - started
 
-    def restart(self, *, ready: str = "/readyz") -> float:
+    def restart(self, *, ready: str = READY) -> float:
         """A new process with the settings as they are; the seconds until it was ready."""
         return self.apply(self.current(), ready=ready)
 
@@ -272,7 +272,7 @@ class ControlPlane:
                 return "put the last good settings of the API server back"
         raise LabError(
             "the API server does not come up, not even with its plain settings:\n"
-            + "\n".join(self.node.last_log()[2]),
+            + "\n".join(self.node.last_log()[1]),
             where=self.node.name,
             hint="./lab down, then ./lab up",
         )
@@ -306,52 +306,63 @@ class ControlPlane:
         # The manifest comes last: what it names is there when it is read.
         self.node.write_all(dict(sorted(files.items(), key=lambda file: file[0] == MANIFEST)))
         self._wait_ready(ready, old)
+        if ready == READY:
+            # They would give up on one that is not.
+            self.node.renew_clients()
         self.node.remove(GOOD, *(name for name in (ENCRYPTION, AUDIT_POLICY) if name not in files))
         self.node.write_all({f"{GOOD}{name}": text for name, text in files.items()})
+        if ready == READY:
+            wait_for(
+                "the kubelet to know its pods again",
+                self._kubelet_knows_pods,
+                timeout=STOP_SECONDS,
+                every=EVERY,
+            )
+
+    def _kubelet_knows_pods(self) -> bool:
+        """Whether the kubelet has heard of its pods from the API: before, it runs no command."""
+        _, found = self.call("GET", f"/api/v1/nodes/{self.node.name}/proxy/pods")
+        sources = (
+            (pod["metadata"].get("annotations") or {}).get("kubernetes.io/config.source")
+            for pod in found.get("items") or []
+        )
+        return "api" in sources
 
     def _stop(self) -> str:
-        """Take the manifest away and wait until the kubelet has ended the pod; its name.
+        """Take the manifest and the process away, wait until the pod is gone; its log's name.
 
-        An API server that was told to end finishes its requests at once, but then waits for
-        its watchers, until the kubelet loses patience after 30 seconds. So that is done here
-        as soon as it accepts nothing any more.
+        The process is killed. Told to end, it would wait for its watchers until the kubelet loses
+        patience after 30 seconds, and it would take its address out of the Service that pods
+        reach it by, which kube-proxy notices long after the next one is there. Its state is in
+        etcd, whose transactions are whole or not at all; who has a request under way tries again.
         """
         old = self.node.last_log(lines=0)[0]
-        uid = old.rpartition("_")[2]
-        self.node.remove(MANIFEST)
-        looks = 0
-
-        def ended() -> bool:
-            nonlocal looks
-            remains = self.node.remains(uid)
-            if not any(found.isdigit() for found in remains):
-                return not remains
-            looks = looks + 1 if self.health()[0] != 200 else 0
-            if looks >= CLOSED_LOOKS:
-                self.node.kill()
-            return False
-
+        uid = _pod_id(old)
+        self.node.end(MANIFEST)
         wait_for(
-            "the old API server to end", ended, timeout=STOP_SECONDS, every=EVERY, hint="./lab up"
+            "the old API server to end",
+            lambda: not self.node.remains(uid),
+            timeout=STOP_SECONDS,
+            every=EVERY,
+            hint="./lab up",
         )
         return old
 
     def _wait_ready(self, path: str, old: str, timeout: float = READY_SECONDS) -> None:
         """Wait for the new API server; give up at once when it has ended by itself.
 
-        `old` is the pod before it: what lies in that one's log is not about the new one.
+        `old` is the log of the one before it, which tells nothing about the new one.
         """
         dead = 0
 
         def probe() -> bool:
             nonlocal dead
-            status, _ = self.health(path)
-            if status == 200:
+            if self.health(path)[0] == 200:
                 return True
-            pod, containers, _ = self.node.last_log(lines=0)
-            gone = bool(pod) and pod != old and containers > 0 and not self.node.processes()
+            log = self.node.last_log(lines=0)[0]
+            gone = log not in ("", old) and not self.node.processes()
             dead = dead + 1 if gone else 0
-            if (containers > 1 and pod != old) or dead >= DEAD_LOOKS:
+            if dead >= DEAD_LOOKS:
                 raise LabError(
                     "the API server ended by itself; its last words:\n" + self._last_words(),
                     where=self.node.name,
@@ -376,7 +387,7 @@ class ControlPlane:
         return "\n".join([*parts, self._last_words()])
 
     def _last_words(self) -> str:
-        lines = self.node.last_log(lines=40)[2]
+        lines = self.node.last_log(lines=40)[1]
         failed = [line for line in lines if "command failed" in line or line.startswith("F")]
         return "\n".join((failed or lines)[-4:])
 
@@ -422,7 +433,7 @@ class ControlPlane:
             self._socket,
             timeout=READY_SECONDS,
             every=EVERY,
-            explain=lambda: "\n".join(self.node.last_log(plugin.name)[2]),
+            explain=lambda: "\n".join(self.node.last_log(plugin.name)[1]),
             hint="kubectl -n kube-system describe pod " + f"{plugin.name}-{self.node.name}",
         )
 
@@ -436,7 +447,7 @@ class ControlPlane:
         if not found:
             return
         name = Plugin(**json.loads(found)).name
-        uid = self.node.last_log(name, lines=0)[0].rpartition("_")[2]
+        uid = _pod_id(self.node.last_log(name, lines=0)[0])
         self.node.remove(self.node.manifest(name))
         wait_for(
             f"the KMS plugin {name} to end",
@@ -463,6 +474,11 @@ class ControlPlane:
     def _say(self, line: str) -> None:
         if self._on_call:
             self._on_call(line)
+
+
+def _pod_id(log: str) -> str:
+    """The kubelet's id of a pod, from the name of its log: namespace_name_ID/container/0.log."""
+    return log.partition("/")[0].rpartition("_")[2]
 
 
 def _files(plain: str, settings: Settings) -> dict[str, str]:

@@ -22,6 +22,7 @@ from harness.errors import EnvironmentLacks, LabError
 
 MANIFESTS = "/etc/kubernetes/manifests"
 API_SERVER = "kube-apiserver"
+CLIENTS = ("kube-controller-manager", "kube-scheduler", "kube-proxy")
 ENCRYPTED = b"k8s:enc:"
 LOG_LINES = 8
 
@@ -61,14 +62,13 @@ groups=/sys/fs/cgroup/systemd
 pgrep -x "$NAME" || true
 [ -z "$POD" ] || find $groups/kubelet* -maxdepth 3 -type d -name "*pod$POD*" 2>/dev/null || true
 """
+# The log that was written last tells the pod that ran last: a folder may be older than it.
 _LAST_LOG = """
 cd /var/log/pods 2>/dev/null || exit 0
-pod=$(ls -td kube-system_"$POD"-*_* 2>/dev/null | head -n 1)
-[ -n "$pod" ] || exit 0
-echo "$pod" $(ls "$pod"/*/*.log 2>/dev/null | wc -l)
-log=$(ls -t "$pod"/*/*.log 2>/dev/null | head -n 1)
-[ -n "$log" ] && tail -n "$LINES" "$log"
-exit 0
+log=$(ls -t kube-system_"$POD"-*_*/*/*.log 2>/dev/null | head -n 1)
+[ -n "$log" ] || exit 0
+echo "$log"
+tail -n "$LINES" "$log"
 """
 
 
@@ -149,18 +149,29 @@ class Node:
         """The process ids of a program, in whatever container it runs."""
         return self.remains(program=program)
 
-    def kill(self, program: str = API_SERVER) -> None:
-        """End every process of a program at once."""
-        self.run('pkill -KILL -x "$NAME" || true', NAME=program[:15])
+    def end(self, manifest: str, program: str = API_SERVER) -> None:
+        """Take a static pod's manifest away and kill its program before the kubelet ends it."""
+        script = 'rm -f -- "$FILE"; pkill -KILL -x "$NAME" || true'
+        self.run(script, FILE=manifest, NAME=program[:15])
 
-    def last_log(self, pod: str = API_SERVER, lines: int = LOG_LINES) -> tuple[str, int, list[str]]:
-        """The newest static pod of this name, how many containers it has had, its last lines."""
+    def renew_clients(self) -> None:
+        """Start what watches the API server anew: kubelet, controllers, scheduler, kube-proxy.
+
+        Each of them tries again after a pause when the API server is away, and after one of up
+        to a minute when that happens often: pods would wait that long. A kubelet that was just
+        started runs ended containers again without a pause.
+        """
+        killed = "".join(f"pkill -KILL -x {name[:15]}; " for name in CLIENTS)
+        self.run(f"systemctl restart kubelet; {killed}true")
+
+    def last_log(self, pod: str = API_SERVER, lines: int = LOG_LINES) -> tuple[str, list[str]]:
+        """The log file of the newest container of a static pod, and its last lines.
+
+        Another container has another file. The file's folder has the pod's id in its name.
+        """
         told = self.run(_LAST_LOG, POD=pod, LINES=str(lines)).decode(errors="replace").splitlines()
-        if not told:
-            return "", 0, []
-        name, _, count = told[0].partition(" ")
         # Each line begins with a time, a stream and a mark of the container runtime's own.
-        return name, int(count or 0), [line.split(" ", 3)[-1] for line in told[1:]]
+        return (told[0], [line.split(" ", 3)[-1] for line in told[1:]]) if told else ("", [])
 
     # -- etcd ---------------------------------------------------------------------------
 
