@@ -126,7 +126,7 @@ def _unreadable(settings: Settings, values: Mapping[str, str]) -> dict[str, str]
 
 def _bridge(plane: ControlPlane, goal: Settings, stranded: Iterable[str]) -> Settings:
     """Settings that write as `goal` and read with every key that is known."""
-    known = plane.snapshots()
+    known = plane.memory.all()
     extra: list[Document] = [{"identity": {}}]
     for settings in (plane.current(), *known):
         for entry in (settings.encryption or {}).get("resources") or []:

@@ -161,7 +161,7 @@ def manifest(plain: str, settings: Settings, change: str) -> str:
     if settings.audit is not None:
         command += [f"{_POLICY}={AUDIT_POLICY}", f"{_LOG}={AUDIT_LOG}"]
         _mount(pod, "audit", AUDIT_FOLDER, "DirectoryOrCreate", read_only=False)
-    return str(yaml.safe_dump(pod, sort_keys=False))
+    return dump(pod)
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,11 @@ class Told:
 def is_plain(text: str) -> bool:
     """Whether a manifest tells nothing of what labs change."""
     return not set(_flags(_pod(text))) & set(_OURS)
+
+
+def dump(value: Document | None) -> str:
+    """A document as YAML, in its own order."""
+    return str(yaml.safe_dump(value, sort_keys=False))
 
 
 def _flags(pod: Document) -> dict[str, str]:

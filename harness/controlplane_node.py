@@ -22,6 +22,8 @@ from harness.errors import EnvironmentLacks, LabError
 
 MANIFESTS = "/etc/kubernetes/manifests"
 API_SERVER = "kube-apiserver"
+# Written when the API server was last stopped: logs that are newer are about the next one.
+STOPPED = f"{FOLDER}/stopped"
 CLIENTS = ("kube-controller-manager", "kube-scheduler", "kube-proxy")
 ENCRYPTED = b"k8s:enc:"
 LOG_LINES = 8
@@ -55,20 +57,37 @@ fi
   printf %s "$BODY"
 } | exec socat -t 30 - "OPENSSL:127.0.0.1:2379,commonname=localhost,$tls,shut-none"
 """
-# A pod's control group is the last that the kubelet removes of it.
-_REMAINS = """
+# The kubelet does not look on while the API server is exchanged: it would first end the old pod
+# in its own time, and it makes a pod that comes too early wait for ten seconds and more. The
+# process is killed: told to end, it would wait for its watchers, and take its address out of the
+# Service that pods reach it by. Its state is in etcd, whose transactions are whole or not at all.
+_EXCHANGE = f"""
+trap 'systemctl start kubelet' EXIT
+systemctl stop kubelet
+pkill -KILL -x {API_SERVER} || true
+while pgrep -x {API_SERVER} >/dev/null; do :; done
+touch {STOPPED}
+{_WRITE}
+"""
+_GROUP = """
 groups=/sys/fs/cgroup/systemd
 [ -d $groups ] || groups=/sys/fs/cgroup
-pgrep -x "$NAME" || true
-[ -z "$POD" ] || find $groups/kubelet* -maxdepth 3 -type d -name "*pod$POD*" 2>/dev/null || true
+find $groups/kubelet* -maxdepth 3 -type d -name "*pod$POD*" 2>/dev/null || true
 """
 # The log that was written last tells the pod that ran last: a folder may be older than it.
+# A container that ends at once is followed by another one: its log tells why, not theirs.
 _LAST_LOG = """
 cd /var/log/pods 2>/dev/null || exit 0
-log=$(ls -t kube-system_"$POD"-*_*/*/*.log 2>/dev/null | head -n 1)
-[ -n "$log" ] || exit 0
-echo "$log"
-tail -n "$LINES" "$log"
+logs=$(ls -t kube-system_"$POD"-*_*/*/*.log 2>/dev/null)
+recent=
+for log in $logs; do
+  if [ -z "$SINCE" ] || [ "$log" -nt "$SINCE" ]; then recent="$log $recent"; fi
+  [ -n "$SINCE" ] || break
+done
+[ -n "$recent" ] || exit 0
+set -- $recent
+echo "${!#}"
+tail -q -n "$LINES" $recent
 """
 
 
@@ -124,8 +143,7 @@ class Node:
 
     def write_all(self, files: Mapping[str, str], mode: str = "600", owner: str = "0:0") -> None:
         """Put texts into files, one after the other in this order, each all at once."""
-        listed = [f"{name} {_b64(text.encode())}" for name, text in files.items()]
-        self.run(_WRITE, FILES="\n".join(listed), MODE=mode, OWNER=owner, STAGE=FOLDER)
+        self.run(_WRITE, FILES=_listed(files), MODE=mode, OWNER=owner, STAGE=FOLDER)
 
     def remove(self, *paths: str) -> None:
         """Remove files and folders; fine when there are none."""
@@ -137,22 +155,17 @@ class Node:
         """Where the kubelet looks for the manifest of a static pod."""
         return f"{MANIFESTS}/{pod}.yaml"
 
-    def remains(self, uid: str = "", program: str = API_SERVER) -> list[str]:
-        """The process ids of a program, then the control groups of the pod `uid`.
-
-        While there are any, another pod of the same name would be made to wait ten seconds.
-        """
-        found = self.run(_REMAINS, NAME=program[:15], POD=uid.replace("-", "_"))
-        return found.decode().split()
-
     def processes(self, program: str = API_SERVER) -> list[str]:
         """The process ids of a program, in whatever container it runs."""
-        return self.remains(program=program)
+        return self.run('pgrep -x "$NAME" || true', NAME=program[:15]).decode().split()
 
-    def end(self, manifest: str, program: str = API_SERVER) -> None:
-        """Take a static pod's manifest away and kill its program before the kubelet ends it."""
-        script = 'rm -f -- "$FILE"; pkill -KILL -x "$NAME" || true'
-        self.run(script, FILE=manifest, NAME=program[:15])
+    def has_group(self, uid: str) -> bool:
+        """Whether a pod's control group is there: it is the last that the kubelet removes."""
+        return bool(uid and self.run(_GROUP, POD=uid.replace("-", "_")).strip())
+
+    def exchange(self, files: Mapping[str, str]) -> None:
+        """Stop the API server, put these files there, in this order, and let kubelet go on."""
+        self.run(_EXCHANGE, FILES=_listed(files), MODE="600", OWNER="0:0", STAGE=FOLDER)
 
     def renew_clients(self) -> None:
         """Start what watches the API server anew: kubelet, controllers, scheduler, kube-proxy.
@@ -164,12 +177,16 @@ class Node:
         killed = "".join(f"pkill -KILL -x {name[:15]}; " for name in CLIENTS)
         self.run(f"systemctl restart kubelet; {killed}true")
 
-    def last_log(self, pod: str = API_SERVER, lines: int = LOG_LINES) -> tuple[str, list[str]]:
-        """The log file of the newest container of a static pod, and its last lines.
+    def last_log(
+        self, pod: str = API_SERVER, lines: int = LOG_LINES, since: str = ""
+    ) -> tuple[str, list[str]]:
+        """The log of the newest container of a static pod, and its last lines.
 
-        Another container has another file. The file's folder has the pod's id in its name.
+        Its name has the pod's id in it. With `since` it must have been written after that file,
+        and the lines are those of every log that was.
         """
-        told = self.run(_LAST_LOG, POD=pod, LINES=str(lines)).decode(errors="replace").splitlines()
+        answer = self.run(_LAST_LOG, POD=pod, LINES=str(lines), SINCE=since)
+        told = answer.decode(errors="replace").splitlines()
         # Each line begins with a time, a stream and a mark of the container runtime's own.
         return (told[0], [line.split(" ", 3)[-1] for line in told[1:]]) if told else ("", [])
 
@@ -205,6 +222,10 @@ class Node:
     def erase(self, key: str) -> None:
         """Delete a key from etcd, past the API server."""
         self.etcd("kv/deleterange", {"key": _b64(key.encode())})
+
+
+def _listed(files: Mapping[str, str]) -> str:
+    return "\n".join(f"{name} {_b64(text.encode())}" for name, text in files.items())
 
 
 def _b64(data: bytes) -> str:

@@ -251,10 +251,10 @@ class Runner:
         if controlplane_keys.NEED not in self.lab.needs:
             return []
         plane = self.context.control_plane
-        goal = plane.recall(remembered) if remembered else Settings()
+        goal = plane.memory.recall(remembered) if remembered else Settings()
         done = controlplane_keys.bring(plane, goal, lost=[self.context.namespace])
         if not remembered:
-            plane.forget()
+            plane.memory.forget()
         return done
 
     def _forget_beyond(self, step: Step) -> None:
