@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from harness import controlplane_plugin
-from harness.controlplane_apiserver import GOOD, MANIFEST, READY, READY_SECONDS, SERVES, ApiServer
+from harness.controlplane_apiserver import GOOD, MANIFEST, READY, SERVES, ApiServer
 from harness.controlplane_manifest import (
     AUDIT_FOLDER,
     AUDIT_LOG,
@@ -185,11 +185,11 @@ class ControlPlane:
         """Whether anybody has ever changed settings here."""
         return bool(self.node.read(PLAIN))
 
-    def repair(self, patience: float = READY_SECONDS) -> str:
+    def repair(self) -> str:
         """Bring an API server back that somebody stopped or broke; a sentence, "" if it runs.
 
-        `patience` is for one that was just started and needs its time. Nothing is done on a
-        node whose control plane was never changed.
+        One that was just started gets its time. Nothing is done on a node whose control plane
+        was never changed.
         """
         found = self.node.read(MANIFEST, PLAIN)
         if PLAIN not in found or self.server.answers():
@@ -198,7 +198,7 @@ class ControlPlane:
         if found.get(MANIFEST) in (found[PLAIN], good.get(MANIFEST, found[PLAIN])):
             # As it should be: wait, as for any other start, unless it ends by itself.
             try:
-                self.server.wait_ready(SERVES, patience)
+                self.server.wait_ready(SERVES)
             except LabError:
                 pass
             else:

@@ -105,7 +105,7 @@ class ApiServer:
                 every=EVERY,
             )
 
-    def wait_ready(self, path: str, timeout: float = READY_SECONDS) -> None:
+    def wait_ready(self, path: str) -> None:
         """Wait for the new API server; give up at once when it has ended by itself."""
         dead = 0
 
@@ -127,7 +127,7 @@ class ApiServer:
             wait_for(
                 f"the new API server to answer {path}",
                 probe,
-                timeout=timeout,
+                timeout=READY_SECONDS,
                 every=EVERY,
                 explain=lambda: self._why_not(path),
             )

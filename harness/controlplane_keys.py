@@ -34,8 +34,8 @@ def writer_of(value: bytes) -> str:
     """Who wrote a raw value: "aescbc:v1:NAME", or "" for a plain one."""
     if not value.startswith(ENCRYPTED):
         return ""
-    kind, version, name = value[len(ENCRYPTED) :].split(b":", 3)[:3]
-    return b":".join((kind, version, name)).decode(errors="replace")
+    words = value[len(ENCRYPTED) :].split(b":", 3)[:3]
+    return b":".join(words).decode(errors="replace")
 
 
 def survey(plane: ControlPlane, prefix: str = REGISTRY) -> dict[str, str]:
@@ -169,17 +169,13 @@ def _write_anew(
     remaining = left()
     if remaining and wait_for_end:
         remaining = _patiently(left)
-    beyond = []
     for key in remaining:
         if key in copies:
             # The API server reads JSON as well as its own form.
             plane.node.put(key, json.dumps(copies[key]).encode())
         elif key.removeprefix(REGISTRY).split("/")[1] in lost:
             plane.node.erase(key)
-        else:
-            beyond.append(key)
-    if remaining and not beyond:
-        remaining = left()
+    remaining = left() if remaining else {}
     if remaining:
         raise LabError(
             "nobody has the key any more for what etcd holds under\n  " + "\n  ".join(remaining),
