@@ -54,7 +54,7 @@ def in_order_of_imports(module: ModuleType, lab: Lab) -> None:
 def find_lab(number: str) -> Lab:
     """The lab with this number ("01", "1"). Raises UsageError when there is none."""
     for lab in all_labs():
-        if number in (lab.number, lab.number.lstrip("0"), lab.prefix):
+        if number in (lab.number, lab.number.removeprefix("0"), lab.prefix):
             return lab
     known = ", ".join(f"{lab.number} ({lab.title})" for lab in all_labs())
     raise UsageError(f"there is no lab {number!r}", hint=f"the labs are {known}")
