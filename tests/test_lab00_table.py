@@ -28,6 +28,7 @@ NOTES: dict[str, Any] = {
     "freshness": {"volume": 1003.0, "restart": 1004, "stale": 1005, "places": 1006},
     "etcd": {"names": 1007},
     "encrypt": {"rewritten": 1008},
+    "audit": {"before": 1010, "etcd": 1011},
     "vault": {
         "place": {"readers": 2001, "seconds": 2002},
         "policies": {"own": 2003, "other": 2004, "later": 2005, "names": 2006, "values": 2007},

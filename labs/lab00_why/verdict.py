@@ -182,9 +182,10 @@ ROWS = (
     Row(
         "Who has read it",
         Cell(
-            "The Secret does not tell: after all these readers there were {elsewhere[events]} "
-            "events about it. Only an audit policy of the API server can, if it was there before.",
-            ("00.read_without_get",),
+            "By default nobody can tell: {elsewhere[events]} events, {audit[before]} lines of log. "
+            "With an audit policy it is told who, but not what was in a list, nor which pod has "
+            "mounted it; reading etcd left {audit[etcd]} lines.",
+            ("00.who_read_it", "00.read_without_get"),
         ),
         Cell(
             "Vault tells: {vault[audit][who]} was refused to {vault[audit][operation]} "
