@@ -25,7 +25,7 @@ RELOADS = "apiserver_encryption_config_controller_automatic_reloads_total"
 UNREADABLE = ("no matching key was found", "no matching prefix found", "unable to transform key")
 
 
-def attempts(lab: LabContext) -> dict[str, list[object]]:
+def answers(lab: LabContext) -> dict[str, list[object]]:
     """What the API server answers to a few requests: status and reason of each."""
     secrets = f"/api/v1/namespaces/{lab.namespace}/secrets"
     asked = {
@@ -61,8 +61,8 @@ def reloaded(lab: LabContext) -> float:
     hints=[
         "Bring everything under the key box1 first (`rewrite_all`), and make the Secret before. "
         "Then drop it too early: `configuration(lab, NEW, 'identity')`, with ready=SERVES, because "
-        "this API server never gets ready. Make the Secret after, and see `attempts(lab)`; keep "
-        "them as `lab.notes['rotation'] = {'too_early': attempts(lab)}`.",
+        "this API server never gets ready. Make the Secret after, and see `answers(lab)`; keep "
+        "them as `lab.notes['rotation'] = {'too_early': answers(lab)}`.",
         "Repair it by giving the old key back, as the second one after the first: OLD, NEW. That "
         "is the first step of the right order, too. Secrets written with NEW are read as well.",
         "Right order: OLD, NEW; then NEW, OLD with reload=True; `rewrite_all(lab)`; then take OLD "
@@ -100,7 +100,7 @@ def rotate_the_key(lab: LabContext) -> None:
     # Too early: the new key alone. This API server lives, but will not be ready.
     lab.control_plane.set(configuration(lab, NEW, "identity"), ready=SERVES)
     write(lab, "after")
-    noted: dict[str, object] = {"too_early": attempts(lab)}
+    noted: dict[str, object] = {"too_early": answers(lab)}
 
     # Repaired, and the first step of the right order: both keys, the old one writes.
     lab.control_plane.set(configuration(lab, OLD, NEW, "identity"))
