@@ -53,7 +53,7 @@ def test_the_imports_of_steps_py_decide_and_numbers_follow() -> None:
 
 def test_labs_and_steps_are_found_by_number_and_by_name() -> None:
     lab = all_labs()[0]
-    assert find_lab(lab.number) is find_lab(lab.number.lstrip("0")) is lab
+    assert find_lab(lab.number) is find_lab(lab.number.removeprefix("0")) is lab
     step = lab.steps[1]
     assert find_steps(f"{lab.number}.2") == find_steps(f"{lab.number}.{step.name}") == (lab, [step])
     assert find_steps(lab.number) == (lab, lab.steps)

@@ -129,7 +129,7 @@ def look_into_etcd(lab: LabContext) -> None:
     everything = ask_etcd(
         lab, {"key": "/registry/secrets/", "range_end": "/registry/secrets0", "keys_only": True}
     )
-    print(*[found["key"] for found in everything][:5], "…", sep="\n")
+    print(*[entry["key"] for entry in everything][:5], "…", sep="\n")
     lab.notes["etcd"] = {
         "start": repr(stored["value"][:4]),
         "clear": lab.secret("stored").encode() in stored["value"],
