@@ -138,8 +138,16 @@ class ControlPlane:
 
     def apply(self, settings: Settings, *, ready: str = READY) -> float:
         """Restart the API server with exactly these settings; see `set`."""
-        started = time.monotonic()
         self._say(_told(settings))
+        return self._change(settings, ready)
+
+    def restart(self, *, ready: str = READY) -> float:
+        """A new process with the settings as they are; the seconds until it was ready."""
+        self._say("# kube-apiserver: a restart with the settings that it has")
+        return self._change(self.current(), ready)
+
+    def _change(self, settings: Settings, ready: str) -> float:
+        started = time.monotonic()
         self.memory.keep(settings)
         plain = self.keep_plain()
         before, plugin = self.server.good(), controlplane_plugin.present(self.node)
@@ -157,10 +165,6 @@ class ControlPlane:
         if settings.plain:
             self.node.remove(AUDIT_FOLDER)
         return time.monotonic() - started
-
-    def restart(self, *, ready: str = READY) -> float:
-        """A new process with the settings as they are; the seconds until it was ready."""
-        return self.apply(self.current(), ready=ready)
 
     def write_encryption(self, source: str | Document) -> None:
         """Change the file of the encryption configuration and restart nothing.

@@ -118,7 +118,7 @@ class ObjectVerbs:
         shown = _without_values(source) if kind == "Secret" else source
         self._say(
             f"kubectl apply{_n(where)} -f - <<'EOF'\n"
-            + yaml.safe_dump(shown, sort_keys=False).strip()
+            + yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).strip()
             + "\nEOF"
         )
         return self._ask(

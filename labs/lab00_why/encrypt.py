@@ -77,6 +77,7 @@ def rewrite_all(lab: LabContext) -> None:
         lab.run("kubectl replace -f -", stdin=everything)
         return True
 
+    lab.say("kubectl get secrets --all-namespaces -o json | kubectl replace -f -")
     # Somebody may have changed one of them in between: then the API server refuses ours.
     lab.wait_for("every Secret to be written again", once, timeout=30, transient=(CommandFailed,))
 
