@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -30,6 +31,7 @@ from harness.controlplane_manifest import (
     Plugin,
     Settings,
     Told,
+    advertised,
     document,
     dump,
     is_plain,
@@ -43,6 +45,8 @@ from harness.errors import LabError
 __all__ = ["READY", "SERVES", "ControlPlane", "Plugin", "Settings"]
 
 PLAIN = f"{FOLDER}/plain/{API_SERVER}.yaml"
+# Where kind's entrypoint writes the node's address at each start.
+ADDRESS = "/kind/old-ipv4"
 _SAME: Any = object()
 
 
@@ -195,6 +199,7 @@ class ControlPlane:
         One that was just started gets its time. Nothing is done on a node whose control plane
         was never changed.
         """
+        self._follow_address()
         found = self.node.read(MANIFEST, PLAIN)
         if PLAIN not in found or self.server.answers():
             return ""
@@ -228,6 +233,7 @@ class ControlPlane:
 
     def keep_plain(self) -> str:
         """The manifest that kubeadm wrote; it is kept before the first change."""
+        self._follow_address()
         found = self.node.read(MANIFEST, PLAIN)
         if PLAIN in found:
             return found[PLAIN]
@@ -240,6 +246,15 @@ class ControlPlane:
         plain = found[MANIFEST]
         self.node.write_all({PLAIN: plain, f"{GOOD}{MANIFEST}": plain})
         return plain
+
+    def _follow_address(self) -> None:
+        """A node that was restarted may have another address; kind corrects only its own files."""
+        kept = self.node.read(PLAIN, f"{GOOD}{MANIFEST}", ADDRESS)
+        new = kept.pop(ADDRESS, "").strip()
+        old = advertised(kept[PLAIN]) if PLAIN in kept else ""
+        if old and new and old != new:
+            whole = re.compile(rf"\b{re.escape(old)}\b")
+            self.node.write_all({name: whole.sub(new, text) for name, text in kept.items()})
 
     def _back(self, files: Mapping[str, str], error: LabError) -> None:
         """Put the set-up before a failed change back; add to `error` how that went."""

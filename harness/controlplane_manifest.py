@@ -184,6 +184,11 @@ def is_plain(text: str) -> bool:
     return not set(_flags(_pod(text))) & set(_OURS)
 
 
+def advertised(text: str) -> str:
+    """The address under which a manifest's API server lets itself be found; "" for none."""
+    return _flags(_pod(text)).get("--advertise-address", "")
+
+
 def dump(value: Document | None) -> str:
     """A document as YAML, in its own order."""
     return str(yaml.safe_dump(value, sort_keys=False))

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from harness.controlplane import SERVES, Plugin, Settings
+from harness.controlplane import ADDRESS, SERVES, Plugin, Settings
 from harness.controlplane_apiserver import GOOD, MANIFEST
 from harness.controlplane_manifest import ENCRYPTION
 from harness.errors import LabError
@@ -191,3 +191,21 @@ def test_the_listener_hears_of_the_change(plane: FakePlane) -> None:
     plane.apply(Settings())
     assert "--encryption-provider-config=" in plane.said[0]
     assert "plain settings again" in plane.said[1]
+
+
+def test_a_node_that_got_another_address_keeps_it(plane: FakePlane) -> None:
+    first = PLAIN_MANIFEST.replace(
+        "--secure-port=6443", "--advertise-address=172.20.0.3, --etcd-servers=172.20.0.30"
+    )
+    plane.node.files[MANIFEST] = first
+    plane.node.files[ADDRESS] = "172.20.0.3"
+    plane.set(audit=POLICY)
+    # What kind's entrypoint does when the container starts.
+    plane.node.files[ADDRESS] = "172.20.0.7"
+    plane.node.files[MANIFEST] = plane.node.files[MANIFEST].replace(
+        "=172.20.0.3\n", "=172.20.0.7\n"
+    )
+    plane.node.start()
+    assert plane.repair() == ""
+    plane.apply(Settings())
+    assert plane.node.files[MANIFEST] == first.replace("=172.20.0.3,", "=172.20.0.7,")

@@ -10,12 +10,14 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import docker
 import pytest
 
 from harness.access import Access
 from harness.controlplane import ControlPlane, Settings
 from harness.controlplane_apiserver import MANIFEST
 from harness.controlplane_keys import bring, mend, survey, writer_of
+from harness.environment import Environment
 from harness.errors import LabError
 from harness.kube import Kube
 from harness.wait import wait_for
@@ -176,3 +178,18 @@ def test_a_value_whose_key_is_lost_is_told_or_deleted(plane: ControlPlane) -> No
     bring(plane, Settings(), lost=[NAMESPACE])
     assert plane.call("GET", f"{PATH}/app")[0] == 404
     assert plane.call("GET", "/api/v1/secrets")[0] == 200
+
+
+def test_a_node_that_restarts_keeps_its_settings(plane: ControlPlane, environment: Access) -> None:
+    plane.set(encryption(cipher("aescbc", "one"), IDENTITY), audit=POLICY)
+    _, found = plane.call("GET", f"{PATH}/app")
+    assert plane.call("PUT", f"{PATH}/app", found)[0] == 200
+    settings = plane.current()
+    client = docker.from_env()
+    client.containers.get(plane.node.name).restart(timeout=30)
+    client.close()
+    assert mend(plane) == "", "it was waited for, and nothing had to be repaired"
+    Environment(environment.name).cluster.wait_ready()
+    assert plane.current() == settings
+    assert writer_of(plane.raw(SECRET)) == "aescbc:v1:one"
+    assert plane.call("GET", f"{PATH}/app")[0] == 200
