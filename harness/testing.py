@@ -92,7 +92,6 @@ def _live(flavour: str, name: str, supply: str, arguments: Sequence[str]) -> lis
                         "-v",
                         "--nbval-lax",
                         "--nbval-current-env",
-                        "--nbval-cell-timeout=120",
                         *common,
                         *notebooks,
                     ),
