@@ -148,6 +148,12 @@ def stop(*, force: bool = False) -> bool:
         if proc.started(pid) == started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+    # A killed process takes a moment to go, longer on a busy machine.
+    wait.wait_for(
+        "what the engine had started to end",
+        lambda: all(proc.started(pid) != started for pid, started in mine.items()),
+        timeout=STOP_SECONDS,
+    )
     _record_file().unlink(missing_ok=True)
     return True
 

@@ -102,7 +102,7 @@ def stale_files(folder: Path) -> None:
 def hung(folder: Path) -> None:
     start_container(folder)
     os.kill(proc.pid_in(ENGINE_PID) or 0, signal.SIGSTOP)
-    dockerd.STOP_SECONDS = 2
+    dockerd.STOP_SECONDS = 5
     assert dockerd.stop(force=True) is True
     assert left() == set(), left()
 
