@@ -39,7 +39,7 @@ from harness.controlplane_manifest import (
     register_keys,
 )
 from harness.controlplane_memory import Memory
-from harness.controlplane_node import API_SERVER, Node
+from harness.controlplane_node import API_SERVER, STOPPED, Node
 from harness.errors import LabError
 
 __all__ = ["READY", "SERVES", "ControlPlane", "Plugin", "Settings"]
@@ -205,7 +205,8 @@ class ControlPlane:
             return ""
         good = self.server.good()
         if found.get(MANIFEST) in (found[PLAIN], good.get(MANIFEST, found[PLAIN])):
-            # As it should be: wait, as for any other start, unless it ends by itself.
+            # As it should be: wait, as for any other start, unless it ends by itself from now on.
+            self.node.write(STOPPED, "")
             try:
                 self.server.wait_ready(SERVES)
             except LabError:
