@@ -63,7 +63,9 @@ def cluster_is_reached(chain: Chain) -> Finding:
     try:
         found = chain.lab.kube.get("Namespace", chain.namespace)
     except (HTTPError, LabError) as error:
-        return Finding(CLUSTER, False, f"the Kubernetes API does not answer ({error})", REPAIR)
+        plain = f"the Kubernetes API does not answer ({error})"
+        evidence = error.what if isinstance(error, LabError) else plain
+        return Finding(CLUSTER, False, evidence, REPAIR)
     if not found:
         evidence = f"there is no namespace {chain.namespace}"
         return Finding(CLUSTER, False, evidence, f"kubectl create namespace {chain.namespace}")

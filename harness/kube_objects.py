@@ -234,8 +234,10 @@ class ObjectVerbs:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: HTTPError) -> KubeUnreachable:
+        reason = getattr(error, "reason", None) or error
+        # Its text is about sockets; its kind tells refused from timed out from cut off.
         return KubeUnreachable(
-            f"the Kubernetes API does not answer: {getattr(error, 'reason', None) or error}",
+            f"the Kubernetes API does not answer ({type(reason).__name__})",
             where=str(self.api.configuration.host),
             hint="./lab status shows whether the cluster runs; ./lab up repairs it",
         )
