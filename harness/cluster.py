@@ -22,7 +22,7 @@ from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
 
-from harness import controlplane_keys
+from harness import controlplane_keys, process
 from harness.controlplane import ControlPlane
 from harness.errors import LabError
 from harness.kube import Kube, KubeRefused, Object
@@ -223,15 +223,8 @@ def _engine_id(image: str) -> str:
 
 
 def _exec(node: Any, command: list[str]) -> str:
-    # Not by the SDK: see harness.controlplane_node.Node.run.
-    ended = subprocess.run(
-        ["docker", "exec", node.name, *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    return ended.stdout.decode(errors="replace")
+    ended = process.in_container(node.name, command)
+    return (ended.stdout + ended.stderr).decode(errors="replace")
 
 
 def _condition(found: Object | None, kind: str) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from harness import process
 from harness.controlplane_manifest import FOLDER
 from harness.errors import EnvironmentLacks, LabError
 
@@ -101,20 +100,8 @@ class Node:
     # -- commands and files -------------------------------------------------------------
 
     def run(self, script: str, **variables: str) -> bytes:
-        """Run a bash script on the node; its standard output. Raises LabError.
-
-        By the engine's own command, which kind needs as well: the SDK loses the first bytes
-        of an answer that comes together with the response's head, once in a thousand calls.
-        Values go by the environment, so that no list of processes shows them.
-        """
-        names = [word for name in variables for word in ("--env", name)]
-        ended = subprocess.run(
-            ["docker", "exec", *names, self.name, "bash", "-c", script],
-            env={**os.environ, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
+        """Run a bash script on the node; its standard output. Raises LabError."""
+        ended = process.in_container(self.name, ["bash", "-c", script], variables)
         if ended.returncode:
             told = (ended.stderr or ended.stdout).decode(errors="replace").strip()
             if "No such container" in told or "is not running" in told:

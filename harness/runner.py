@@ -233,8 +233,8 @@ class Runner:
             "inventory": state,
             "notes": dict(self.context.notes),
             "audit": self.context.audit.mark(),
+            "control_plane": self.control_plane(),
         }
-        kept["control_plane"] = self.control_plane()
         write_json(self.context.baseline(step), kept)
 
     def control_plane(self) -> str:
