@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 from docker.errors import NotFound
 
 from harness import integrations
@@ -24,7 +23,7 @@ from harness.notes import write_json
 from harness.paths import clusters
 from harness.place import Place, flavour_of
 from harness.services import free_port, outside_service, port_is_free
-from harness.supply import choose, dockerd
+from harness.supply import choose, dockerd, engine
 from harness.supply.base import Progress, Provided
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
@@ -72,8 +71,7 @@ class BringUp:
         """Do it all. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
         self._decide()
         self.progress.start("container engine", "looking for one")
-        engine = dockerd.ensure()
-        self.progress.done("container engine", str(engine))
+        self.progress.done("container engine", str(dockerd.ensure()))
         self._provide()
         self._link_programs()
         self._network()
@@ -153,7 +151,7 @@ class BringUp:
                 link.symlink_to(part.path)
 
     def _network(self) -> None:
-        client = docker.from_env()
+        client = engine.client()
         try:
             client.networks.get(self.place.network)
         except NotFound:
@@ -171,10 +169,10 @@ class BringUp:
         made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
         needed = (integrations.find(name).pod_parts for name in self.record["needs"])
         for_pods = _FOR_PODS.union(*needed)
-        for part in self.provided.values():
-            if part.part in for_pods and not cluster.has_image(part.image):
-                self.progress.update("cluster", f"loading image {part.image}")
-                cluster.load(kind, kubectl, part.image, log)
+        wanted = [part.image for part in self.provided.values() if part.part in for_pods]
+        for image in cluster.lacks(wanted):
+            self.progress.update("cluster", f"loading image {image}")
+            cluster.load(kind, kubectl, image, log)
         return "created, ready" if made else "was running"
 
     def _start_vault(self) -> str:

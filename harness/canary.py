@@ -20,6 +20,7 @@ KEEPERS = (
     "*/ca.key",
     "*/config/tls.key",
     "*/server.json",
+    "control-plane/settings-*.json",
     "jupyter/config/jupyter_server_config.json",
     "jupyter/runtime/*",
 )

@@ -13,11 +13,10 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
@@ -27,6 +26,7 @@ from harness.controlplane import ControlPlane
 from harness.errors import LabError
 from harness.kube import Kube, KubeRefused, Object
 from harness.notes import read_json, write_json
+from harness.supply import engine
 from harness.wait import wait_for
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
@@ -93,32 +93,28 @@ class Cluster:
 
     def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
         """Copy an image from the engine into the node, where pods find it without a pull."""
-        identity = _engine_id(image)
+        identity = engine.image_id(image)
         self._kind_cluster(kind, kubectl, "", log).load_docker_image(image)
         write_json(self._loaded, {**read_json(self._loaded), image: identity})
 
     def node(self) -> Container | None:
         """The node's container, or None when there is none."""
-        client = docker.from_env()
-        try:
-            return client.containers.get(self.node_name)
-        except NotFound:
-            return None
-        finally:
-            client.close()
+        return engine.container(self.node_name)
 
-    def has_image(self, image: str) -> bool:
-        """Whether the node's containerd has the image that the engine has under this name.
+    def lacks(self, images: Iterable[str]) -> list[str]:
+        """Those of `images` that the node's containerd does not have as the engine has them.
 
-        One that was loaded before the engine's was built anew does not count; one that the
-        node image brought does.
+        One that was loaded before the engine's was built anew is lacking; one that the node
+        image brought is not.
         """
-        node = self.node()
-        if node is None or read_json(self._loaded).get(image) not in (None, _engine_id(image)):
-            return False
-        name = image if "." in image.partition("/")[0] else f"docker.io/{image}"
-        listed = _exec(node, ["ctr", "-n", "k8s.io", "images", "ls", "-q", f"name=={name}"])
-        return name in listed.split()
+        loaded = read_json(self._loaded)
+        listed = _exec(self.node_name, ["ctr", "-n", "k8s.io", "images", "ls", "-q"]).split()
+        return [
+            image
+            for image in images
+            if full_name(image) not in listed
+            or loaded.get(image) not in (None, engine.image_id(image))
+        ]
 
     def wait_ready(self) -> None:
         """Wait until the node is Ready and the cluster's DNS answers."""
@@ -209,21 +205,16 @@ class Cluster:
             return f"the container {self.node_name} is {node.status}:\n" + node.logs(
                 tail=20
             ).decode(errors="replace")
-        return _exec(node, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
+        return _exec(self.node_name, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
 
 
-def _engine_id(image: str) -> str:
-    client = docker.from_env()
-    try:
-        return str(client.images.get(image).id)
-    except ImageNotFound:
-        return ""
-    finally:
-        client.close()
+def full_name(image: str) -> str:
+    """An image's name as containerd has it: with the registry, Docker Hub unless it is named."""
+    return image if "." in image.partition("/")[0] else f"docker.io/{image}"
 
 
-def _exec(node: Any, command: list[str]) -> str:
-    ended = process.in_container(node.name, command)
+def _exec(node: str, command: list[str]) -> str:
+    ended = process.in_container(node, command)
     return (ended.stdout + ended.stderr).decode(errors="replace")
 
 

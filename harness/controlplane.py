@@ -199,8 +199,7 @@ class ControlPlane:
         One that was just started gets its time. Nothing is done on a node whose control plane
         was never changed.
         """
-        self._follow_address()
-        found = self.node.read(MANIFEST, PLAIN)
+        found = self._kept()
         if PLAIN not in found or self.server.answers():
             return ""
         good = self.server.good()
@@ -234,8 +233,7 @@ class ControlPlane:
 
     def keep_plain(self) -> str:
         """The manifest that kubeadm wrote; it is kept before the first change."""
-        self._follow_address()
-        found = self.node.read(MANIFEST, PLAIN)
+        found = self._kept()
         if PLAIN in found:
             return found[PLAIN]
         if MANIFEST not in found or not is_plain(found[MANIFEST]):
@@ -248,14 +246,22 @@ class ControlPlane:
         self.node.write_all({PLAIN: plain, f"{GOOD}{MANIFEST}": plain})
         return plain
 
-    def _follow_address(self) -> None:
-        """A node that was restarted may have another address; kind corrects only its own files."""
-        kept = self.node.read(PLAIN, f"{GOOD}{MANIFEST}", ADDRESS)
-        new = kept.pop(ADDRESS, "").strip()
-        old = advertised(kept[PLAIN]) if PLAIN in kept else ""
+    def _kept(self) -> dict[str, str]:
+        """The present manifest and the plain one, as far as they are there.
+
+        A node that was restarted may have another address. kind corrects it in its own files;
+        in those that are kept here it is corrected now.
+        """
+        copies = (PLAIN, f"{GOOD}{MANIFEST}")
+        found = self.node.read(MANIFEST, ADDRESS, *copies)
+        new = found.pop(ADDRESS, "").strip()
+        old = advertised(found[PLAIN]) if PLAIN in found else ""
         if old and new and old != new:
             whole = re.compile(rf"\b{re.escape(old)}\b")
-            self.node.write_all({name: whole.sub(new, text) for name, text in kept.items()})
+            corrected = {name: whole.sub(new, found[name]) for name in copies if name in found}
+            self.node.write_all(corrected)
+            found |= corrected
+        return found
 
     def _back(self, files: Mapping[str, str], error: LabError) -> None:
         """Put the set-up before a failed change back; add to `error` how that went."""

@@ -150,14 +150,15 @@ class Node:
         self.run(_EXCHANGE, FILES=_listed(files), MODE="600", OWNER="0:0", STAGE=FOLDER)
 
     def renew_clients(self) -> None:
-        """Start what watches the API server anew: kubelet, controllers, scheduler, kube-proxy.
+        """Start what watches the API server anew: kubelet, controllers, scheduler, kube-proxy, DNS.
 
         Each of them tries again after a pause when the API server is away, and after one of up
-        to a minute when that happens often: pods would wait that long. A kubelet that was just
-        started runs ended containers again without a pause.
+        to a minute when that happens often: pods would wait that long, and a new Service would
+        have no name. A kubelet that was just started runs ended containers again without a
+        pause. CoreDNS answers on while it starts its plugins anew (its manual, "Signals").
         """
         killed = "".join(f"pkill -KILL -x {name[:15]}; " for name in CLIENTS)
-        self.run(f"systemctl restart kubelet; {killed}true")
+        self.run(f"systemctl restart kubelet; {killed}pkill -USR1 -x coredns; true")
 
     def last_log(
         self, pod: str = API_SERVER, lines: int = LOG_LINES, since: str = ""

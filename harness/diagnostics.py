@@ -13,11 +13,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import docker
-
 from harness.environment import Environment
 from harness.kube import Kube
 from harness.redact import redact
+from harness.supply import engine
 
 AUDIT_LINES = 40
 LOG_LINES = 200
@@ -53,7 +52,7 @@ def collect(environment: Environment, folder: Path) -> None:
 
 
 def _containers(environment: Environment) -> str:
-    client = docker.from_env()
+    client = engine.client()
     try:
         return "\n".join(
             f"{c.name} {c.status} {c.image.tags if c.image else ''}"

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import docker
 from docker.errors import NotFound
 
 from harness.access import Access
@@ -22,6 +21,7 @@ from harness.errors import LabError, NotUp, UsageError
 from harness.kube import ENVIRONMENT_LABEL
 from harness.paths import state_root
 from harness.place import DEFAULT, Place
+from harness.supply import engine
 from harness.supply.base import Progress
 
 __all__ = ["DEFAULT", "Environment", "Options", "existing"]
@@ -90,7 +90,7 @@ class Environment(Place):
         """
         removed: list[str] = []
         with self._locked():
-            client = docker.from_env()
+            client = engine.client()
             mine: dict[str, Any] = {"label": f"{ENVIRONMENT_LABEL}={self.name}"}
             node = self.cluster.node()
             for container in client.containers.list(all=True, filters=mine) + (

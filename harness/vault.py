@@ -8,12 +8,12 @@ started again like a real one. `up` brings it from whatever state to unsealed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import requests
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
@@ -27,6 +27,7 @@ from harness.notes import read_json, write_json
 from harness.paths import PROJECT
 from harness.redact import Secret
 from harness.services import LOCALHOST
+from harness.supply import engine
 from harness.vaulthttp import VaultHTTP, VaultUnreachable
 from harness.wait import wait_for
 
@@ -155,22 +156,16 @@ class VaultServer:
         container = self.container()
         if container:
             container.remove(force=True, v=True)
-        client = docker.from_env()
-        try:
+        client = engine.client()
+        with contextlib.suppress(NotFound):
             client.volumes.get(self.container_name).remove(force=True)
-        except NotFound:
-            pass
-        finally:
-            client.close()
+        client.close()
         self._keys.unlink(missing_ok=True)
         self.audit_log.unlink(missing_ok=True)
 
     def container(self) -> Container | None:
         """The container, or None when there is none."""
-        try:
-            return docker.from_env().containers.get(self.container_name)
-        except NotFound:
-            return None
+        return engine.container(self.container_name)
 
     def ip(self) -> str:
         """The address that pods reach: on the cluster's network."""
@@ -211,7 +206,7 @@ class VaultServer:
         # testcontainers types host ports as numbers but hands them to docker-py as they
         # are, and only docker-py's (address, port) form keeps them off other interfaces.
         container.ports = {"8200/tcp": (LOCALHOST, port)}  # type: ignore[dict-item] # see above
-        client = docker.from_env()
+        client = engine.client()
         client.volumes.create(self.container_name, labels=self.labels)
         client.close()
         try:
@@ -307,8 +302,7 @@ class VaultServer:
 
 
 def _outdated(container: Container, image: str) -> bool:
-    wanted = docker.from_env().images.get(image).id
-    return bool(container.attrs["Image"] != wanted)
+    return bool(container.attrs["Image"] != engine.image_id(image))
 
 
 def _start_failed(error: APIError, port: int) -> LabError:

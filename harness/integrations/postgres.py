@@ -12,10 +12,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-import docker
 import psycopg
-from docker.errors import NotFound
-from docker.models.containers import Container
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
@@ -25,6 +22,7 @@ from harness.notes import read_json, write_json
 from harness.paths import PROJECT
 from harness.redact import Secret
 from harness.services import LOCALHOST, free_port, outside_service
+from harness.supply import engine
 from harness.wait import wait_for
 
 START_SECONDS = 60.0
@@ -83,7 +81,7 @@ class PostgresIntegration(Integration):
     def install(self, site: Site) -> str:
         """Make or start the container, wait for it, lead pods to it."""
         name = f"{PROJECT}-{site.environment}-postgres"
-        container = _container(name)
+        container = engine.container(name)
         record = site.folder / "server.json"
         if container and not record.exists():
             container.remove(force=True, v=True)  # interrupted before its password was kept
@@ -103,7 +101,7 @@ class PostgresIntegration(Integration):
             transient=(psycopg.OperationalError,),
             explain=lambda: _logs(name),
         )
-        running = _container(name)
+        running = engine.container(name)
         if running is None:
             raise LabError(f"the container {name} has vanished", hint="./lab up")
         address = running.attrs["NetworkSettings"]["Networks"][site.network]["IPAddress"]
@@ -148,16 +146,6 @@ def _answers(server: Postgres) -> bool:
         return connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def _container(name: str) -> Container | None:
-    client = docker.from_env()
-    try:
-        return client.containers.get(name)
-    except NotFound:
-        return None
-    finally:
-        client.close()
-
-
 def _logs(name: str) -> str:
-    container = _container(name)
+    container = engine.container(name)
     return container.logs(tail=20).decode(errors="replace") if container else "no container"

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 import docker
 import requests
-from docker.errors import DockerException
+from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.models.containers import Container
 
 from harness.errors import EnvironmentLacks
 from harness.wait import pause
@@ -29,6 +30,9 @@ DEFAULT_SOCKET = Path("/var/run/docker.sock")
 PING_SECONDS = 10
 LOOKS = 3
 BETWEEN_LOOKS_SECONDS = 0.5
+# The API version that was agreed on, by address: asking anew for each client takes a twentieth
+# of a second, and bringing an environment up makes some forty.
+_agreed: dict[str, str] = {}
 _CUT = ("Connection aborted", "Connection refused", "Broken pipe")
 # Building and importing images: silence for this long means that the engine hangs.
 WORK_SECONDS = 600
@@ -73,13 +77,40 @@ def address() -> str:
 def client(timeout: float = WORK_SECONDS) -> docker.DockerClient:
     """A client of the engine at `address()`; `timeout` is per request, in seconds.
 
-    Raises EnvironmentLacks when there is none, or none that this project can use.
+    It is for one thread: the SDK's HTTP session is not made for several. Raises
+    EnvironmentLacks when there is no engine, or none that this project can use; one that went
+    away since it was last asked is noticed by the first request.
     """
     _refuse_unusable_address()
+    where = address()
     try:
-        return docker.from_env(version="auto", timeout=int(timeout))
+        made = docker.from_env(version=_agreed.get(where, "auto"), timeout=int(timeout))
     except (DockerException, requests.RequestException) as error:
         raise _unreachable(error) from error
+    _agreed[where] = made.api.api_version
+    return made
+
+
+def container(name: str) -> Container | None:
+    """The container of this name, running or not; None when there is none."""
+    asked = client()
+    try:
+        return asked.containers.get(name)
+    except NotFound:
+        return None
+    finally:
+        asked.close()
+
+
+def image_id(name: str) -> str:
+    """The engine's ID of the image of this name; "" when it has none."""
+    asked = client()
+    try:
+        return str(asked.images.get(name).id)
+    except ImageNotFound:
+        return ""
+    finally:
+        asked.close()
 
 
 def find() -> Engine | None:
@@ -103,6 +134,7 @@ def find() -> Engine | None:
 
 def _ask() -> Engine:
     """What the engine tells about itself. Raises EnvironmentLacks when it does not."""
+    _agreed.pop(address(), None)
     with_short_timeout = client(PING_SECONDS)
     try:
         version, info = with_short_timeout.version(), with_short_timeout.info()

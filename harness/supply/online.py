@@ -199,7 +199,7 @@ def _outcome(
 
 @contextmanager
 def _client() -> Iterator[docker.DockerClient]:
-    """A client for one thread: the SDK's HTTP session is not made for several."""
+    """A client, closed at the end."""
     client = engine.client()
     try:
         yield client

@@ -89,7 +89,9 @@ def pods_not_running(kube: Kube) -> list[str]:
     ]
 
 
-def test_ten_restarts_in_a_row_leave_a_cluster_that_works(plane: ControlPlane, kube: Kube) -> None:
+def test_ten_restarts_in_a_row_leave_a_cluster_that_works(
+    plane: ControlPlane, kube: Kube, environment: Access
+) -> None:
     plain = plane.node.read(MANIFEST)[MANIFEST]
     seen = {tuple(plane.node.processes())}
     took = []
@@ -103,22 +105,30 @@ def test_ten_restarts_in_a_row_leave_a_cluster_that_works(plane: ControlPlane, k
     wait_for(
         "controller manager and scheduler to run", lambda: not pods_not_running(kube), timeout=30
     )
-    # A pod needs all of them: API server, scheduler, controller manager, kubelet.
-    pod = {"image": "no-such-image", "name": "app", "imagePullPolicy": "Never"}
+    # Such a pod needs all of them: API server, scheduler, controller manager, kubelet, DNS.
+    kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "new"},
+            "spec": {"ports": [{"port": 80}]},
+        }
+    )
+    app = {
+        "name": "app",
+        "image": environment.images["app"],
+        "imagePullPolicy": "Never",
+        "command": ["getent", "hosts", f"new.{NAMESPACE}.svc"],
+    }
     kube.apply(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "after"},
-            "spec": {"containers": [pod], "terminationGracePeriodSeconds": 0},
+            "spec": {"containers": [app], "restartPolicy": "Never"},
         }
     )
-    wait_for(
-        "kubelet to look at a new pod",
-        lambda: any("ErrImageNeverPull" in event for event in kube.events("after")),
-        timeout=40,
-        explain=lambda: kube.explain_pod("after"),
-    )
+    kube.wait_for_pod("after", "Succeeded", timeout=40)
     nodes = kube.list("Node")
     ready = [c["status"] for c in nodes[0]["status"]["conditions"] if c["type"] == "Ready"]
     assert ready == ["True"]
