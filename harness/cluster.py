@@ -134,7 +134,7 @@ class Cluster:
         )
         wait_for(
             "the cluster's DNS to be available",
-            lambda: _condition(kube.get("Deployment", "coredns"), "Available"),
+            lambda: ready_replicas(kube.get("Deployment", "coredns")) > 0,
             timeout=READY_SECONDS,
             explain=lambda: "\n".join(
                 kube.explain_pod(pod["metadata"]["name"])
@@ -211,6 +211,14 @@ class Cluster:
 def full_name(image: str) -> str:
     """An image's name as containerd has it: with the registry, Docker Hub unless it is named."""
     return image if "." in image.partition("/")[0] else f"docker.io/{image}"
+
+
+def ready_replicas(deployment: Object | None) -> int:
+    """How many of its pods are ready now.
+
+    The condition "Available" does not tell: a Deployment of one that may lack one always is.
+    """
+    return int(((deployment or {}).get("status") or {}).get("readyReplicas") or 0)
 
 
 def _exec(node: str, command: list[str]) -> str:

@@ -67,7 +67,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("vault", "openbao"),
         help="which Vault (default: vault, or what the environment has)",
     )
-    add("--lab-short", action="store_true", help="prove steps without undoing them")
     add("--lab-keep", action="store_true", help="leave it running at the end")
     add("--lab-fresh", action="store_true", help="remove it first, if it is there")
 
@@ -150,11 +149,11 @@ def told_shortly() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def proofs(request: pytest.FixtureRequest, lab_context: Callable[[str], LabContext]) -> Proofs:
+def proofs(lab_context: Callable[[str], LabContext]) -> Proofs:
     """The proofs of this run, one a lab (harness.proof)."""
     from harness.proof import Proofs
 
-    return Proofs(lab_context, short=request.config.option.lab_short)
+    return Proofs(lab_context)
 
 
 @pytest.fixture

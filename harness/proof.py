@@ -29,11 +29,9 @@ class Proof:
     """Proves the steps of one lab in order, from a clean start.
 
     `failed` names the first step that could not be proved: the later ones build on it.
-    A `short` proof leaves the undoing out: the check fails, `do` runs, the check passes.
     """
 
     runner: Runner
-    short: bool = False
     failed: str = ""
     _reached: int = field(default=-1, init=False)
 
@@ -69,9 +67,6 @@ class Proof:
             )
         runner.begin(step)
         self._must_fail(step, "although nothing was done yet")
-        if self.short:
-            runner.solve(step)
-            return
         before, settings = inventory.take(runner.context), runner.control_plane()
         runner.do(step)
         runner.check(step)
@@ -113,14 +108,13 @@ class Proof:
 class Proofs:
     """The proofs of a test run, one a lab."""
 
-    def __init__(self, context: Callable[[str], LabContext], short: bool = False) -> None:
+    def __init__(self, context: Callable[[str], LabContext]) -> None:
         self._context = context
-        self._short = short
         self._by_lab: dict[str, Proof] = {}
 
     def of(self, step: Step) -> Proof:
         """The proof of the lab that `step` belongs to."""
         number = step.lab.number
         if number not in self._by_lab:
-            self._by_lab[number] = Proof(Runner(self._context(number)), self._short)
+            self._by_lab[number] = Proof(Runner(self._context(number)))
         return self._by_lab[number]

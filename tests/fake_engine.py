@@ -35,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = re.sub(r"^/v[\d.]+", "", self.path.partition("?")[0])
         answer = self.server.answers.get(path)
-        body = json.dumps(answer).encode()
+        body = json.dumps({"message": "no such thing"} if answer is None else answer).encode()
         self.send_response(200 if answer is not None else 404)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

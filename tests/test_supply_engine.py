@@ -94,6 +94,24 @@ def test_something_else_on_the_socket_is_one_sentence(listen: Listen) -> None:
         engine.find()
 
 
+def test_the_api_version_is_agreed_on_once(listen: Listen) -> None:
+    answers = {"/version": fake_engine.DOCKER, "/info": fake_engine.INFO}
+    listen(answers)
+    engine.require()
+    del answers["/version"]
+    assert engine.client().api.api_version == "1.41", "it was not asked again"
+    answers["/version"] = {**fake_engine.DOCKER, "ApiVersion": "1.43"}
+    engine.require()
+    assert engine.client().api.api_version == "1.43", "another engine may be there by now"
+
+
+def test_what_the_engine_has_not_is_no_error(listen: Listen) -> None:
+    listen({"/version": fake_engine.DOCKER, "/images/app:1/json": {"Id": "sha256:1"}})
+    assert engine.container("nothing") is None
+    assert engine.image_id("nothing:1") == ""
+    assert engine.image_id("app:1") == "sha256:1"
+
+
 @pytest.mark.parametrize(
     ("host", "said"),
     [

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import docker
 import requests
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, NotFound
 from docker.models.containers import Container
 
 from harness.errors import EnvironmentLacks
@@ -107,7 +107,7 @@ def image_id(name: str) -> str:
     asked = client()
     try:
         return str(asked.images.get(name).id)
-    except ImageNotFound:
+    except NotFound:
         return ""
     finally:
         asked.close()
