@@ -9,6 +9,7 @@ from harness.context import LabContext
 from labs.lab00_why.encrypt import write
 from labs.lab00_why.etcd import ask_etcd, etcd_key
 from labs.lab00_why.lab import why
+from labs.lab00_why.pods import make_pod
 
 POLICY = """
 apiVersion: audit.k8s.io/v1
@@ -47,31 +48,6 @@ metadata: {{name: {CLERK}}}
 roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {CLERK}}}
 subjects: [{{kind: ServiceAccount, name: {CLERK}, namespace: {lab.namespace}}}]
 """
-
-
-def pod(lab: LabContext, name: str, *, account: str = "", secret: str = "") -> Any:
-    """A pod that waits: with a service account's token, or with a Secret at /secrets."""
-    mounts = [{"name": "secret", "mountPath": "/secrets", "readOnly": True}] if secret else []
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "serviceAccountName": account or "default",
-            "automountServiceAccountToken": bool(account),
-            "terminationGracePeriodSeconds": 0,
-            "containers": [
-                {
-                    "name": "app",
-                    "image": lab.image("app"),
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", "infinity"],
-                    "volumeMounts": mounts,
-                }
-            ],
-            "volumes": [{"name": "secret", "secret": {"secretName": secret}}] if secret else [],
-        },
-    }
 
 
 def ask(lab: LabContext, namespace: str, name: str = "") -> int:
@@ -121,8 +97,8 @@ def kubelet(lab: LabContext) -> str:
     "Who read it?",
     hints=[
         "The Secret ledger, a pod clerk with a service account that may get and list Secrets "
-        "(`may_read_secrets(lab)`, `pod(lab, CLERK, account=CLERK)`). Let it read before anything "
-        "is logged: `ask(lab, lab.namespace, LEDGER)`, and count `trace(lab)`.",
+        "(`may_read_secrets(lab)`, `make_pod(lab, CLERK, account=CLERK)`). Let it read before "
+        "anything is logged: `ask(lab, lab.namespace, LEDGER)`, and count `trace(lab)`.",
         "Then `lab.control_plane.set(audit=POLICY)`, and read in every way: the clerk gets the "
         "ledger, lists the namespace, and is refused in kube-system; the pod mounter mounts the "
         "ledger and reads the file; `ask_etcd(lab, {'key': etcd_key(lab, LEDGER)})` past the API.",
@@ -155,7 +131,7 @@ def who_read_it(lab: LabContext) -> None:
     """
     write(lab, LEDGER)
     lab.kube.apply(may_read_secrets(lab))
-    lab.kube.apply(pod(lab, CLERK, account=CLERK))
+    lab.kube.apply(make_pod(lab, CLERK, account=CLERK))
     lab.kube.wait_for_pod(CLERK)
     ask(lab, lab.namespace, LEDGER)
     noted: dict[str, Any] = {"before": len(trace(lab))}
@@ -165,7 +141,7 @@ def who_read_it(lab: LabContext) -> None:
     # Two reads and a refusal by the API; a mount; and one past the API.
     for namespace, name in ((lab.namespace, LEDGER), (lab.namespace, ""), (OTHER, "")):
         print(f"clerk: {namespace}/{name or '(list)'}", ask(lab, namespace, name))
-    lab.kube.apply(pod(lab, MOUNTER, secret=LEDGER))
+    lab.kube.apply(make_pod(lab, MOUNTER, volume=LEDGER))
     lab.kube.wait_for_pod(MOUNTER)
     lab.kube.exec(MOUNTER, "sha256sum /secrets/password; sha256sum /secrets/password")
     rows = len(found(lab, name=LEDGER))

@@ -8,13 +8,16 @@ import yaml
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import expect_running, from_secret
 from harness.process import CommandFailed
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why
 from labs.lab00_why.people import allowed, as_account, ask_as, may, secrets_path
-from labs.lab00_why.pods import expect_running, from_secret, make_pod, node_reader
+from labs.lab00_why.pods import make_pod, node_reader
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
+# The variable of a pod that is filled from the Secret app.
+APP_PASSWORD = from_secret("PASSWORD", "app", "password")
 PRINT = ("sh", "-c", 'printf %s "$PASSWORD" | sha256sum')
 # The variables that the first process of the container was started with.
 ENVIRON = "tr '\\0' '\\n' < /proc/1/environ | sed -n 's/^PASSWORD=//p' | tr -d '\\n' | sha256sum"
@@ -100,7 +103,7 @@ def would_be_created(lab: LabContext, manifest: Any) -> str:
         "deployer (pods: create get; pods/log: get) creates the pod thief, `command=PRINT`, and "
         "later node-reader. oncall (pods: get; pods/exec: create get) looks into the pod "
         "careful. `create_as(lab, 'deployer', make_pod(lab, 'thief', ...))`.",
-        "careful has its PASSWORD `from_secret('app')`; careless has lab.secret('literal') as "
+        "careful has `env=[APP_PASSWORD]`, from the Secret; careless has lab.secret('literal') as "
         "the value in its manifest. `guarded_namespace(lab)`, then the pod neighbour in "
         "lab00-other with `volume='app'`; when it runs, `node_reader(lab, 'node-reader')`. Keep "
         "in `lab.notes['elsewhere']`: copies (`copies(lab)`), events (about the Secret app).",
@@ -133,12 +136,12 @@ def read_without_get(lab: LabContext) -> None:
     guarded_namespace(lab)
     password, literal = lab.secret("app"), str(lab.secret("literal"))
     lab.kube.apply(make_pod(lab, "neighbour", neighbours(lab), volume="app"))
-    lab.kube.apply(make_pod(lab, "careful", env=[from_secret("app")]))
+    lab.kube.apply(make_pod(lab, "careful", env=[APP_PASSWORD]))
     lab.kube.apply(make_pod(lab, "careless", env=[{"name": "PASSWORD", "value": literal}]))
 
     # 1. The deployer may not get the Secret. It creates a pod that gets it.
     print(asks_for_secret(lab))
-    create_as(lab, "deployer", make_pod(lab, "thief", env=[from_secret("app")], command=PRINT))
+    create_as(lab, "deployer", make_pod(lab, "thief", env=[APP_PASSWORD], command=PRINT))
 
     # 5. And a pod that looks at a folder of the node, once the neighbour's volume is there.
     lab.kube.wait_for_pod("neighbour", namespace=neighbours(lab))
@@ -173,7 +176,7 @@ def _(lab: LabContext) -> None:
         from_environ(lab) == password,
         "by exec the password of careful can be read in /proc/1/environ",
         found=from_environ(lab),
-        hint="env=[from_secret('app')]",
+        hint="env=[APP_PASSWORD]: its value comes from the Secret app",
     )
     expect_running(lab, "careless")
     expect(
@@ -232,5 +235,5 @@ def _check_node(lab: LabContext) -> None:
         "Pod Security refuses such a pod, for its hostPath volume",
         found=refused,
     )
-    taken = would_be_created(lab, make_pod(lab, "thief", env=[from_secret("app")], command=PRINT))
+    taken = would_be_created(lab, make_pod(lab, "thief", env=[APP_PASSWORD], command=PRINT))
     expect("created" in taken, "and takes one that prints a Secret", found=taken)

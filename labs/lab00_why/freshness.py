@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import env_sum, expect_running, file_sum, from_secret
 from harness.process import CommandFailed
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why
@@ -16,14 +17,11 @@ from labs.lab00_why.pods import (
     FOLDER,
     SINGLE,
     deployment,
-    env_sum,
-    expect_running,
-    file_sum,
-    from_secret,
     make_pod,
 )
 
 NUDGE = "lab/nudge"
+ROTATING_PASSWORD = from_secret("PASSWORD", "rotating", "password")
 # So long after its start a pod has seen the last look that belongs to the start.
 SETTLED_SECONDS = 5
 # Kubelet looks after a pod each 60 to 90 seconds (its sync period and half of it at random).
@@ -40,7 +38,7 @@ def write_version(lab: LabContext, number: int) -> None:
 
 def holder(lab: LabContext, name: str) -> Any:
     """A pod that has the password three times: a variable, a volume, a file by subPath."""
-    return make_pod(lab, name, env=[from_secret("rotating")], volume="rotating", single=True)
+    return make_pod(lab, name, env=[ROTATING_PASSWORD], volume="rotating", single=True)
 
 
 def has_new_file(lab: LabContext, name: str) -> bool:
@@ -53,7 +51,7 @@ def sums(lab: LabContext, name: str) -> dict[str, str]:
     """The SHA-256 of the password in each of the three places of a pod."""
     return {
         "file": file_sum(lab, name, f"{FOLDER}/password"),
-        "variable": env_sum(lab, name),
+        "variable": env_sum(lab, name, "PASSWORD"),
         "subPath": file_sum(lab, name, f"{SINGLE}/password"),
     }
 
@@ -129,8 +127,8 @@ def arrival(lab: LabContext, name: str) -> float:
         "Make the pods first, change the Secret when they run, then look into them. Three places "
         "in a pod: a variable, a volume at /secrets, one file by subPath as /single/password.",
         "`write_version(lab, 1)`; the pods patient and nudged by `holder(lab, name)`; the "
-        "Deployment web with `env=[from_secret('rotating')]`. Then `write_version(lab, 2)`; "
-        "annotate nudged with lab/nudge; wait for `has_new_file(lab, name)` of both.",
+        "Deployment web with `env=[ROTATING_PASSWORD]`. Then `write_version(lab, 2)`; annotate "
+        "nudged with lab/nudge; wait for `has_new_file(lab, name)` of both.",
         "The Secret frozen has `immutable: true`. Keep in `lab.notes['freshness']` the seconds: "
         "volume (of patient), nudged and restart (`seconds_to_restart(lab)`), and `stale(lab)`.",
     ],
@@ -162,7 +160,7 @@ def env_volume_subpath(lab: LabContext) -> None:
     write_version(lab, 1)
     lab.kube.apply(holder(lab, "patient"))
     lab.kube.apply(holder(lab, "nudged"))
-    lab.kube.apply(deployment(lab, "web", env=[from_secret("rotating")]))
+    lab.kube.apply(deployment(lab, "web", env=[ROTATING_PASSWORD]))
     frozen = secret_manifest(lab, "frozen", password=lab.secret("rotating-1"))
     lab.kube.apply(frozen + "immutable: true\n")
     wait_until_settled(lab, "patient")
@@ -245,7 +243,7 @@ def _check_restart(lab: LabContext) -> None:
     name = web_pod(lab)
     expect(name, "the Deployment web has a pod that runs")
     expect(
-        env_sum(lab, name) == lab.fingerprint(lab.secret("rotating-2")),
+        env_sum(lab, name, "PASSWORD") == lab.fingerprint(lab.secret("rotating-2")),
         "its variable has the new value: it was restarted",
         hint=f"kubectl -n {lab.namespace} rollout restart deployment web",
     )

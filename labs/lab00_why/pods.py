@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness import expect
 from harness.context import LabContext
-from harness.errors import GaveUp
+from harness.pods import confined, unprivileged
 
 WAIT = ("sleep", "infinity")
 FOLDER = "/secrets"
@@ -24,36 +23,30 @@ FIND_ON_NODE = (
 )
 
 
-def from_secret(secret: str, key: str = "password", variable: str = "PASSWORD") -> Any:
-    """An environment variable that kubelet fills from a Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
 def pod_spec(
     lab: LabContext,
     *,
     command: Sequence[str] = WAIT,
     env: Sequence[Any] = (),
+    account: str = "",
     volume: str = "",
     single: bool = False,
 ) -> Any:
     """The specification of a pod with one container, `app`.
 
-    `env` are its variables. `volume` is a Secret that is mounted at /secrets; with `single`
-    its key password is mounted once more, by subPath, as /single/password.
+    `env` are its variables. It has the token of the service account `account`, or none.
+    `volume` is a Secret that is mounted at /secrets; with `single` its key password is mounted
+    once more, by subPath, as /single/password.
     """
     mounts: list[Any] = [{"name": "secret", "mountPath": FOLDER, "readOnly": True}]
     if single:
         mounts.append({"name": "secret", "mountPath": f"{SINGLE}/password", "subPath": "password"})
     return {
         "restartPolicy": "Always" if command == WAIT else "Never",
-        "automountServiceAccountToken": False,
+        "serviceAccountName": account or "default",
+        "automountServiceAccountToken": bool(account),
         "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": unprivileged(),
         "containers": [
             {
                 "name": "app",
@@ -61,11 +54,7 @@ def pod_spec(
                 "imagePullPolicy": "IfNotPresent",
                 "command": list(command),
                 "env": list(env),
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "securityContext": confined(),
                 "volumeMounts": mounts if volume else [],
             }
         ],
@@ -113,38 +102,3 @@ def node_reader(lab: LabContext, name: str) -> Any:
     container.pop("securityContext")
     made["spec"]["volumes"] = [{"name": "node", "hostPath": {"path": PODS_ON_NODE}}]
     return made
-
-
-def file_sum(lab: LabContext, name: str, path: str) -> str:
-    """The SHA-256 of a file in a pod, "" when there is no such file."""
-    said = lab.kube.exec(name, f"sha256sum < {path} 2>/dev/null || true").split()
-    return said[0] if said else ""
-
-
-def env_sum(lab: LabContext, name: str) -> str:
-    """The SHA-256 of the environment variable PASSWORD of a pod's container."""
-    return lab.kube.exec(name, 'printf %s "$PASSWORD" | sha256sum').split()[0]
-
-
-def expect_running(lab: LabContext, name: str, namespace: str = "") -> None:
-    """State that a pod runs (it is given a moment, a check may come early)."""
-    found = lab.kube.get("Pod", name, namespace)
-    expect(found, f"there is a pod {name}")
-    phase = ((found or {}).get("status") or {}).get("phase")
-    expect(
-        phase == "Running" or _soon(lab, name, namespace),
-        f"pod {name} runs",
-        found=f"{phase}\n" + "\n".join(lab.kube.events(name, namespace)[-2:]),
-        hint=f"kubectl -n {namespace or lab.namespace} describe pod {name}",
-    )
-
-
-def _soon(lab: LabContext, name: str, namespace: str) -> bool:
-    def runs() -> bool:
-        found = lab.kube.get("Pod", name, namespace) or {}
-        return (found.get("status") or {}).get("phase") == "Running"
-
-    try:
-        return bool(lab.wait_for(f"pod {name} to run", runs, timeout=10))
-    except GaveUp:
-        return False

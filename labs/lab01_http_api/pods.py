@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.context import LabContext
+from harness.pods import confined, unprivileged
 
 
 def service_account(lab: LabContext, name: str, namespace: str = "") -> Any:
@@ -38,22 +39,14 @@ def curl_pod(
             # The token for the API server is not needed, so it is not there to be stolen.
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 1000,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            "securityContext": unprivileged(),
             "containers": [
                 {
                     "name": "shell",
                     "image": lab.image("app"),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sleep", "infinity"],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
+                    "securityContext": confined(),
                     "volumeMounts": [
                         {"name": "identity", "mountPath": "/identity", "readOnly": True},
                         {"name": "vault-ca", "mountPath": "/vault-ca", "readOnly": True},

@@ -9,13 +9,12 @@ from harness import expect
 from harness.audit import Entry
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
+from harness.pods import expect_running, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.rotation import allow_reading, write_version
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import (
     driver_pod,
-    expect_running,
-    file_sum,
     nudge_until,
     pod,
     secret_class,

@@ -6,8 +6,9 @@ import base64
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import expect_running, file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import expect_running, file_sum, find_in_etcd, pod
+from labs.lab02_csi.volumes import find_in_etcd, pod
 
 CONTROL = "control"
 

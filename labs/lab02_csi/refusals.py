@@ -6,9 +6,10 @@ from typing import Any
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import pod, pod_events, secret_class, service_account
+from labs.lab02_csi.volumes import pod, secret_class, service_account
 
 # Pod: what its FailedMount event must say. The first six are Vault's own words, the next
 # ones the provider's, the last three the driver's (interfaces.md 2.6, 5.3).

@@ -5,19 +5,11 @@ from __future__ import annotations
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
+from harness.pods import env_sum, expect_running, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.sync import owners, secret_object
 from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import (
-    end_secrets,
-    env_sum,
-    expect_running,
-    file_sum,
-    nudge_until,
-    pod,
-    secret_class,
-    way_in,
-)
+from labs.lab02_csi.volumes import end_secrets, nudge_until, pod, secret_class, way_in
 
 
 def write_version(lab: LabContext, number: int, name: str = "rotating") -> None:

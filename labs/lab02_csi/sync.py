@@ -7,6 +7,7 @@ from typing import Any
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
+from harness.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import (
     API,
@@ -14,8 +15,6 @@ from labs.lab02_csi.volumes import (
     MANAGED,
     deployment,
     end_secrets,
-    env_sum,
-    file_sum,
     find_in_etcd,
     pod,
     pod_of,

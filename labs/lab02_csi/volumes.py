@@ -11,10 +11,9 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.errors import GaveUp
+from harness.pods import confined, from_secret, unprivileged
 
 API = "secrets-store.csi.x-k8s.io/v1"
 DRIVER = "secrets-store.csi.k8s.io"
@@ -87,26 +86,15 @@ def pod_spec(
         # The container has no token at all: kubelet makes one for the driver, not for it.
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 0,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": unprivileged(),
         "containers": [
             {
                 "name": "app",
                 "image": lab.image("app"),
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["sleep", "infinity"],
-                "env": [
-                    {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-                    for name, (secret, key) in (env or {}).items()
-                ],
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
+                "env": [from_secret(name, *source) for name, source in (env or {}).items()],
+                "securityContext": confined(),
                 "volumeMounts": mounts,
             }
         ],
@@ -166,47 +154,6 @@ def way_in(lab: LabContext, name: str = "app", *fields: str) -> LoginPath:
         secret=lab.path("kv", "data", name),
         fields=fields,
     )
-
-
-def expect_running(lab: LabContext, name: str) -> None:
-    """State that a pod runs (it is given a moment, a check may come early)."""
-    found = lab.kube.get("Pod", name)
-    expect(found, f"there is a pod {name}")
-    phase = ((found or {}).get("status") or {}).get("phase")
-    expect(
-        phase == "Running" or _soon(lab, name),
-        f"pod {name} runs: all its volumes are mounted",
-        found="\n".join([f"{phase}", *pod_events(lab, name)[-2:]]),
-        hint=f"kubectl -n {lab.namespace} describe pod {name}: the FailedMount event",
-    )
-
-
-def pod_events(lab: LabContext, name: str) -> list[str]:
-    """The events of the present pod of this name (those of an undone attempt stay about)."""
-    found = lab.kube.get("Pod", name)
-    return lab.kube.events(name, uid=found["metadata"]["uid"]) if found else []
-
-
-def _soon(lab: LabContext, name: str) -> bool:
-    def runs() -> bool:
-        found = lab.kube.get("Pod", name) or {}
-        return (found.get("status") or {}).get("phase") == "Running"
-
-    try:
-        return bool(lab.wait_for(f"pod {name} to run", runs, timeout=10))
-    except GaveUp:
-        return False
-
-
-def file_sum(lab: LabContext, name: str, path: str) -> str:
-    """The SHA-256 of a file in a pod, "" when there is no such file."""
-    said = lab.kube.exec(name, f"sha256sum < {path} 2>/dev/null || true").split()
-    return said[0] if said else ""
-
-
-def env_sum(lab: LabContext, name: str, variable: str) -> str:
-    """The SHA-256 of an environment variable of a pod's container."""
-    return lab.kube.exec(name, f'printf %s "${variable}" | sha256sum').split()[0]
 
 
 def pod_of(lab: LabContext, name: str) -> str:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness import expect
+from harness import expect, pods
 from harness.context import LabContext
 from harness.errors import GaveUp
 from harness.kube import Object
@@ -134,9 +134,8 @@ def status_of(pod: Object, name: str) -> dict[str, Any]:
 
 
 def file_sum(lab: LabContext, pod: str, file: str, container: str = "app") -> str:
-    """SHA-256 of a file in the pod, "" when it cannot be read."""
-    command = f"sha256sum '{file}' 2>/dev/null || true"
-    return lab.kube.exec(pod, command, container=container).partition(" ")[0]
+    """The SHA-256 of a file in the pod, "" when it cannot be read."""
+    return pods.file_sum(lab, pod, file, container)
 
 
 def show(lab: LabContext, pod: str, command: str, container: str = "app") -> str:

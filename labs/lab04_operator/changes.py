@@ -7,6 +7,7 @@ import datetime
 from harness import expect
 from harness.context import LabContext
 from harness.kube import Object
+from harness.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     condition,
@@ -19,14 +20,7 @@ from labs.lab04_operator.objects import (
     wait_synced,
     wait_value,
 )
-from labs.lab04_operator.workloads import (
-    deployment,
-    from_secret,
-    program,
-    service,
-    shell,
-    sleeper,
-)
+from labs.lab04_operator.workloads import deployment, program, service, shell, sleeper
 
 # Who is restarted: the service, and one workload of each other kind.
 TARGETS = {"Deployment": "web", "StatefulSet": "web-sets", "DaemonSet": "web-nodes"}

@@ -7,6 +7,7 @@ from psycopg import sql
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     API,
@@ -19,7 +20,7 @@ from labs.lab04_operator.objects import (
     wait_rollout,
     wait_synced,
 )
-from labs.lab04_operator.workloads import deployment, from_secret, program, service
+from labs.lab04_operator.workloads import deployment, program, service
 
 # Names of the users that Vault makes for the role `orders`, as PostgreSQL matches them.
 USERS = "^v-.*-orders-"

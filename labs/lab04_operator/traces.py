@@ -6,10 +6,10 @@ from typing import Any
 
 from harness import expect
 from harness.context import LabContext
+from harness.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import reads_of
 from labs.lab04_operator.refusals import team
-from labs.lab04_operator.workloads import from_secret
 
 # Counts the files of etcd in which the password stands as it is.
 SEARCH = 'grep -rlaF -e "$PASSWORD" /etcd 2>/dev/null | wc -l'

@@ -10,19 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.context import LabContext
+from harness.pods import confined, unprivileged
 
 PROGRAMS = Path(__file__).parent / "app"
-
-_UNPRIVILEGED = {
-    "runAsNonRoot": True,
-    "runAsUser": 1000,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-_CONFINED = {
-    "allowPrivilegeEscalation": False,
-    "readOnlyRootFilesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def program(name: str) -> Any:
@@ -97,7 +87,7 @@ def _without_a_gap(name: str, container: Any, volumes: list[Any], replicas: int)
         "name": "app",
         "imagePullPolicy": "IfNotPresent",
         "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
-        "securityContext": _CONFINED,
+        "securityContext": confined(),
         **container,
     }
     return {
@@ -124,7 +114,7 @@ def sleeper(lab: LabContext, kind: str, name: str, env: list[Any]) -> Any:
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"],
         "env": env,
-        "securityContext": _CONFINED,
+        "securityContext": confined(),
     }
     spec = {"selector": {"matchLabels": {"app": name}}, "template": _template(name, container, [])}
     if kind == "StatefulSet":
@@ -138,7 +128,7 @@ def _template(name: str, container: Any, volumes: list[Any]) -> Any:
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 5,
-            "securityContext": _UNPRIVILEGED,
+            "securityContext": unprivileged(),
             "containers": [container],
             "volumes": volumes,
         },
@@ -155,12 +145,6 @@ def service(name: str, port: int = 8080) -> Any:
     }
 
 
-def from_secret(variable: str, secret: str, key: str) -> Any:
-    """An environment variable that is filled from a Secret when the container starts."""
-    reference = {"secretKeyRef": {"name": secret, "key": key}}
-    return {"name": variable, "valueFrom": reference}
-
-
 def shell(lab: LabContext, name: str, command: str, *, volumes: list[Any] | None = None) -> Any:
     """A pod that runs `command` with `sh -c`; `volumes` are mounted at `/NAME`."""
     volumes = volumes or []
@@ -173,14 +157,14 @@ def shell(lab: LabContext, name: str, command: str, *, volumes: list[Any] | None
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
             "restartPolicy": "Never",
-            "securityContext": dict(_UNPRIVILEGED),
+            "securityContext": unprivileged(),
             "containers": [
                 {
                     "name": "shell",
                     "image": lab.image("app"),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["sh", "-c", command],
-                    "securityContext": dict(_CONFINED),
+                    "securityContext": confined(),
                     "volumeMounts": mounts,
                 }
             ],
