@@ -13,7 +13,8 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ from urllib3.exceptions import HTTPError
 from harness import controlplane_keys, process
 from harness.controlplane import ControlPlane
 from harness.errors import LabError
-from harness.kube import Kube, KubeRefused, Object
+from harness.kube import Kube, KubeRefused, Object, Objects
 from harness.notes import read_json, write_json
 from harness.supply import engine
 from harness.wait import wait_for
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0
+DNS = "k8s-app=kube-dns"
+# By way of the API server, the port of CoreDNS' plugin "ready".
+DNS_READY = "/api/v1/namespaces/kube-system/pods/{pod}:8181/proxy/ready"
 
 
 class Cluster:
@@ -72,9 +76,7 @@ class Cluster:
         if node.status != "running":
             node.start()
         # Somebody may have broken or half-changed the API server's settings.
-        controlplane_keys.mend(
-            ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane")
-        )
+        controlplane_keys.mend(self._control_plane())
         self.wait_ready()
         return False
 
@@ -119,6 +121,7 @@ class Cluster:
     def wait_ready(self) -> None:
         """Wait until the node is Ready and the cluster's DNS answers."""
         kube = Kube(self.kubeconfig, "kube-system")
+        health = self._control_plane().health
         wait_for(
             f"the API server of {self.name}",
             lambda: kube.get("Namespace", "default"),
@@ -133,16 +136,18 @@ class Cluster:
             explain=self.journal,
         )
         wait_for(
-            "the cluster's DNS to be available",
-            lambda: ready_replicas(kube.get("Deployment", "coredns")) > 0,
+            "the cluster's DNS to be ready",
+            lambda: dns_is_ready(kube.list("Pod", selector=DNS), health),
             timeout=READY_SECONDS,
             explain=lambda: "\n".join(
-                kube.explain_pod(pod["metadata"]["name"])
-                for pod in kube.list("Pod", selector="k8s-app=kube-dns")
+                kube.explain_pod(pod["metadata"]["name"]) for pod in kube.list("Pod", selector=DNS)
             ),
         )
 
     # -- inside -------------------------------------------------------------------------
+
+    def _control_plane(self) -> ControlPlane:
+        return ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane")
 
     def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
         try:
@@ -213,12 +218,17 @@ def full_name(image: str) -> str:
     return image if "." in image.partition("/")[0] else f"docker.io/{image}"
 
 
-def ready_replicas(deployment: Object | None) -> int:
-    """How many of its pods are ready now.
+def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> bool:
+    """Whether one of CoreDNS' pods is ready, and says so itself when it is asked.
 
-    The condition "Available" does not tell: a Deployment of one that may lack one always is.
+    Its Deployment does not tell: one of a single pod is "Available" without it. And what the
+    API has about pods of a node that was just restarted is from before.
     """
-    return int(((deployment or {}).get("status") or {}).get("readyReplicas") or 0)
+    return any(
+        _condition(pod, "Ready")
+        and health(DNS_READY.format(pod=pod["metadata"]["name"]))[0] == HTTPStatus.OK
+        for pod in pods
+    )
 
 
 def _exec(node: str, command: list[str]) -> str:

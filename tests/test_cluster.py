@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness import process
-from harness.cluster import Cluster, full_name, ready_replicas
+from harness.cluster import Cluster, dns_is_ready, full_name
 from harness.notes import write_json
 from harness.supply import engine
 
@@ -53,16 +53,23 @@ def test_an_image_of_no_registry_is_docker_hubs(name: str, whole: str) -> None:
     assert full_name(name) == whole
 
 
+def pod(name: str, ready: str) -> dict[str, Any]:
+    conditions = [{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": ready}]
+    return {"metadata": {"name": name}, "status": {"conditions": conditions}}
+
+
 @pytest.mark.parametrize(
-    ("status", "ready"),
+    ("pods", "ready"),
     [
-        ({}, 0),
-        ({"conditions": [{"type": "Available", "status": "True"}]}, 0),
-        ({"readyReplicas": 1}, 1),
+        ([], False),
+        ([pod("answers", "False")], False),
+        ([pod("is-from-before", "True")], False),
+        ([pod("is-from-before", "True"), pod("answers", "True")], True),
     ],
 )
-def test_a_deployment_of_one_is_available_before_its_pod_is_ready(
-    status: dict[str, Any], ready: int
-) -> None:
-    assert ready_replicas({"status": status}) == ready
-    assert ready_replicas(None) == 0
+def test_dns_is_ready_when_a_pod_is_and_says_so(pods: list[dict[str, Any]], ready: bool) -> None:
+    def health(path: str) -> tuple[int, str]:
+        assert path.endswith(":8181/proxy/ready")
+        return (200, "OK") if "/pods/answers:" in path else (503, "no route to host")
+
+    assert dns_is_ready(pods, health) is ready

@@ -63,12 +63,14 @@ def test_after_a_restart_of_the_node_nothing_is_lost(lab: LabContext) -> None:
         explain=lambda: "\n".join(lab.kube.events("orders")[-6:]),
     )
     wait_synced(lab, "VaultDynamicSecret", "orders")
-    wait_rollout(lab, "orders")
+    # kube-proxy hears of the new pod a moment after that is ready.
+    wait_rollout(
+        lab, "orders", also=lambda: works_as(lab) == [values(lab, "orders")["username"], "2"]
+    )
 
     assert version(lab, "app") == kept, "nobody wrote the static Secret"
     found = values(lab, "orders")
     assert log_in(lab, found["username"], found["password"]) == ""
-    assert works_as(lab) == [found["username"], "2"]
     lab.wait_for(
         "the leases of the old log-in to end",
         lambda: leases(lab) == [lease_of(lab, "orders").rpartition("/")[2]],

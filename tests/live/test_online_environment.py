@@ -80,7 +80,14 @@ def mirror(offline: dict[str, Provided], tmp_path: Path) -> Iterator[str]:
     filled[find_part("app").online["image"]] = DEBIAN
     with registries.filled_registry(filled, tmp_path / "registry") as running:
         yield running.address
-    for reference in (*filled, DEBIAN, f"{DEBIAN}-bare"):
+    # What was pulled keeps the mirror's name with a digest, beside the name that it was given.
+    pulled = [
+        reference
+        for image in client.api.images()
+        for reference in image["RepoDigests"] or []
+        if reference.startswith(f"{running.address}/")
+    ]
+    for reference in (*filled, DEBIAN, f"{DEBIAN}-bare", *pulled):
         if images.find(client, reference):
             client.images.remove(reference, noprune=True)
     client.close()
