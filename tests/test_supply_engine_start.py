@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -150,6 +151,34 @@ def test_dead_leftovers_go_and_live_ones_stay(own_folders: Path) -> None:
         assert not nonsense.exists()
         assert not (own_folders / "docker.sock").exists()
         assert (own_folders / "containerd.sock").exists()
+
+
+def test_a_containerd_that_is_about_to_end_is_given_its_moment(
+    own_folders: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "containerd"
+    program.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    pid_file = own_folders / "docker/containerd/containerd.pid"
+    with subprocess.Popen([program, "0.5"]) as dying:
+        pid_file.write_text(str(dying.pid), encoding="ascii")
+        assert proc.program(dying.pid) == "containerd"
+        dockerd.clear_leftovers()
+        assert not pid_file.exists()
+
+
+def test_a_containerd_that_lives_on_is_left_alone(
+    own_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dockerd, "ENDING_SECONDS", 0.5)
+    program = tmp_path / "containerd"
+    program.symlink_to(shutil.which("sleep") or "/bin/sleep")
+    pid_file = own_folders / "docker/containerd/containerd.pid"
+    with subprocess.Popen([program, "60"]) as living:
+        pid_file.write_text(str(living.pid), encoding="ascii")
+        dockerd.clear_leftovers()
+        assert pid_file.exists()
+        assert living.poll() is None
+        living.kill()
 
 
 @pytest.mark.parametrize(

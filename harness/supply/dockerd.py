@@ -31,6 +31,7 @@ WRAPPER_NAME = "runc-reduced"
 START_SECONDS = 60
 PING_SECONDS = 2
 STOP_SECONDS = 60
+ENDING_SECONDS = 3
 SYSTEM_CONTAINERD = Path("/run/containerd/containerd.sock")
 _RUN = Path("/var/run")
 _CONTAINERD = "docker/containerd/containerd"
@@ -160,6 +161,7 @@ def stop(*, force: bool = False) -> bool:
 
 def clear_leftovers() -> None:
     """Remove what a dead engine left behind and a new one would trip over."""
+    _let_containerd_end()
     for pid_file, program in (
         (_RUN / "docker.pid", "dockerd"),
         (_RUN / f"{_CONTAINERD}.pid", "containerd"),
@@ -175,6 +177,22 @@ def clear_leftovers() -> None:
     ):
         if path.is_socket() and not engines.socket_answers(path):
             path.unlink(missing_ok=True)
+
+
+def _let_containerd_end() -> None:
+    """Give the containerd of an engine that was killed the moment it needs to end with it.
+
+    A new dockerd takes one that is alive for its own, and would wait for its answer in vain.
+    One that stays alive is right to be taken.
+    """
+    pid = proc.pid_in(_RUN / f"{_CONTAINERD}.pid") or 0
+    started = proc.started(pid) if proc.program(pid) == "containerd" else ""
+    with contextlib.suppress(GaveUp):
+        wait.wait_for(
+            "the old engine's containerd to end",
+            lambda: not started or proc.started(pid) != started,
+            timeout=ENDING_SECONDS,
+        )
 
 
 def orphans() -> dict[int, str]:
