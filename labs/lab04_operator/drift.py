@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from harness import expect
 from harness.context import LabContext
 from labs.lab04_operator.lab import operator
@@ -44,10 +46,10 @@ def repair_drift(lab: LabContext) -> None:
     first = secret(lab, "guarded")["metadata"]["uid"]
     mac = status(lab, "VaultStaticSecret", "guarded")["secretMAC"]
 
-    # Somebody edits it: "edited" in base64.
+    # Somebody edits it.
+    edited = {"stringData": {"password": lab.secret("edited")}}
     lab.run(
-        f"kubectl -n {lab.namespace} patch secret guarded --type merge "
-        """-p '{"data": {"password": "ZWRpdGVk"}}'"""
+        f"kubectl -n {lab.namespace} patch secret guarded --type merge -p '{json.dumps(edited)}'"
     )
     wait_value(lab, "guarded", kv(lab, "shop/app")["password"])
     expect(secret(lab, "guarded")["metadata"]["uid"] == first, "it was repaired in place")

@@ -23,8 +23,9 @@ from labs.lab04_operator.objects import (
     "Whose Secret is it?",
     hints=[
         "KV version 1 at `lab04-old` with a secret `legacy`. A Secret `legacy` made by hand "
-        "(label team: shop), and a VaultStaticSecret `legacy`: kv-v1, create false, "
-        "hmacSecretData false. `static_secret(lab, name, path, field=value)` builds one.",
+        "(`lab.secret('by-hand')`, label team: shop), and a VaultStaticSecret `legacy`: kv-v1, "
+        "create false, hmacSecretData false. `static_secret(lab, name, path, field=value)` builds "
+        "one.",
         "A Secret `taken` made by hand, and a VaultStaticSecret `taken` with create: true. Read "
         "its SecretSyncError event (`complaint`), keep it in `lab.notes['not-the-owner']`. Then "
         "apply it again with overwrite: true.",
@@ -53,7 +54,8 @@ def ownership(lab: LabContext) -> None:
     lab.http.post(f"/v1/{old}/legacy", json={"password": lab.secret("legacy")})
 
     # create: false: a Secret that was there stays somebody else's.
-    made = plain_secret(lab, "legacy", {"password": "typed by hand"}, labels={"team": "shop"})
+    by_hand = {"password": lab.secret("by-hand")}
+    made = plain_secret(lab, "legacy", by_hand, labels={"team": "shop"})
     lab.kube.apply(made)
     lab.kube.apply(
         static_secret(
@@ -69,14 +71,13 @@ def ownership(lab: LabContext) -> None:
     wait_synced(lab, "VaultStaticSecret", "legacy")
 
     # create: true: the same is refused, until we say that it may be overwritten.
-    lab.kube.apply(plain_secret(lab, "taken", {"password": "typed by hand"}))
+    lab.kube.apply(plain_secret(lab, "taken", by_hand))
     lab.kube.apply(static_secret(lab, "taken"))
     lab.notes["not-the-owner"] = lab.wait_for(
         "the operator to refuse a Secret that it did not make",
         lambda: complaint(lab, "VaultStaticSecret", "taken", "SecretSyncError"),
     )
-    untouched = values(lab, "taken") == {"password": "typed by hand"}
-    expect(untouched, "the refused Secret was left as it was")
+    expect(values(lab, "taken") == by_hand, "the refused Secret was left as it was")
     seize = {"name": "taken", "create": True, "overwrite": True}
     lab.kube.apply(static_secret(lab, "taken", destination=seize))
     wait_synced(lab, "VaultStaticSecret", "taken")
