@@ -115,7 +115,7 @@ class Cluster:
             image
             for image in images
             if full_name(image) not in listed
-            or loaded.get(image) not in (None, engine.image_id(image))
+            or (image in loaded and loaded[image] != engine.image_id(image))
         ]
 
     def wait_ready(self) -> None:

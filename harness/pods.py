@@ -61,12 +61,12 @@ def pod_events(lab: LabContext, pod: str, namespace: str = "") -> list[str]:
 def expect_running(lab: LabContext, pod: str, namespace: str = "", meaning: str = "") -> None:
     """State that a pod runs; `meaning` is what that shows, the failure tells its last events."""
     expect(lab.kube.get("Pod", pod, namespace), f"there is a pod {pod}")
-    runs = _phase(lab, pod, namespace) == "Running" or _soon(lab, pod, namespace)
-    events = [] if runs else pod_events(lab, pod, namespace)[-2:]
+    runs = _soon(lab, pod, namespace)
+    seen = [] if runs else [_phase(lab, pod, namespace), *pod_events(lab, pod, namespace)[-2:]]
     expect(
         runs,
         f"pod {pod} runs{meaning and f': {meaning}'}",
-        found="\n".join([_phase(lab, pod, namespace), *events]),
+        found="\n".join(seen),
         hint=f"kubectl -n {namespace or lab.namespace} describe pod {pod}",
     )
 

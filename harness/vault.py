@@ -156,10 +156,8 @@ class VaultServer:
         container = self.container()
         if container:
             container.remove(force=True, v=True)
-        client = engine.client()
-        with contextlib.suppress(NotFound):
+        with contextlib.closing(engine.client()) as client, contextlib.suppress(NotFound):
             client.volumes.get(self.container_name).remove(force=True)
-        client.close()
         self._keys.unlink(missing_ok=True)
         self.audit_log.unlink(missing_ok=True)
 

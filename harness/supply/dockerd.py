@@ -186,11 +186,10 @@ def _let_containerd_end() -> None:
     One that stays alive is right to be taken.
     """
     pid = proc.pid_in(_RUN / f"{_CONTAINERD}.pid") or 0
-    started = proc.started(pid) if proc.program(pid) == "containerd" else ""
     with contextlib.suppress(GaveUp):
         wait.wait_for(
             "the old engine's containerd to end",
-            lambda: not started or proc.started(pid) != started,
+            lambda: proc.program(pid) != "containerd",
             timeout=ENDING_SECONDS,
         )
 

@@ -13,12 +13,7 @@ from harness.pods import env_sum, expect_running, file_sum, from_secret
 from harness.process import CommandFailed
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why
-from labs.lab00_why.pods import (
-    FOLDER,
-    SINGLE,
-    deployment,
-    make_pod,
-)
+from labs.lab00_why.pods import FOLDER, SINGLE, deployment, make_pod
 
 NUDGE = "lab/nudge"
 ROTATING_PASSWORD = from_secret("PASSWORD", "rotating", "password")

@@ -9,12 +9,13 @@ from harness import expect
 from harness.audit import Entry
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import expect_running, file_sum
+from harness.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.rotation import allow_reading, write_version
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import (
     driver_pod,
+    expect_mounted,
     nudge_until,
     pod,
     secret_class,
@@ -103,7 +104,7 @@ def metrics_address(lab: LabContext) -> str:
 
 @what_vault_sees.check
 def _(lab: LabContext) -> None:
-    expect_running(lab, "watched")
+    expect_mounted(lab, "watched")
     new = lab.fingerprint(lab.secret("watched-2"))
     for file in ("pair/a", "pair/b", "single/a", "apart/a"):
         expect(

@@ -7,10 +7,10 @@ import json
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import expect_running, file_sum
+from harness.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import pod, secret_class, way_in
+from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
 
 
 @csi.step(
@@ -89,7 +89,7 @@ def _(lab: LabContext) -> None:
     audience = (answer.json().get("data") or {}).get("audience")
     expect(audience == "bank", "the role bank insists on the audience bank", found=audience)
     for name in ("bank", "jwt"):
-        expect_running(lab, name, meaning="all its volumes are mounted")
+        expect_mounted(lab, name)
         expect(
             file_sum(lab, name, "/secrets/password") == lab.fingerprint(lab.secret("app")),
             f"the pod {name} has the password",

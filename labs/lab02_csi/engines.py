@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import expect_running, file_sum
+from harness.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import pod, secret_class, way_in
+from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
 
 # What the pod runs: log in to the database with the two files, ask it who it thinks it is.
 LOG_IN = """
@@ -129,7 +129,7 @@ def log_in(lab: LabContext) -> str:
 
 @several_engines.check
 def _(lab: LabContext) -> None:
-    expect_running(lab, "shop")
+    expect_mounted(lab, "shop")
     for file in ("app/password", "shop/kv-password"):
         expect(
             file_sum(lab, "shop", f"/secrets/{file}") == lab.fingerprint(lab.secret("app")),

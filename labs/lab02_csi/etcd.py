@@ -6,9 +6,9 @@ import base64
 
 from harness import expect
 from harness.context import LabContext
-from harness.pods import expect_running, file_sum
+from harness.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import find_in_etcd, pod
+from labs.lab02_csi.volumes import expect_mounted, find_in_etcd, pod
 
 CONTROL = "control"
 
@@ -57,7 +57,7 @@ def look_into_etcd(lab: LabContext) -> None:
 @look_into_etcd.check
 def _(lab: LabContext) -> None:
     expect(lab.kube.get("Secret", CONTROL), "there is an ordinary Secret control")
-    expect_running(lab, "plain")
+    expect_mounted(lab, "plain")
     expect(
         file_sum(lab, "plain", "/secrets/password") == lab.fingerprint(lab.secret("app")),
         "a pod has the password of Vault in a file",

@@ -8,9 +8,9 @@ import time
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import expect_running, file_sum
+from harness.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import API, CLASS, STATUS, pod, secret_class, way_in
+from labs.lab02_csi.volumes import API, CLASS, STATUS, expect_mounted, pod, secret_class, way_in
 
 
 @csi.step(
@@ -65,7 +65,7 @@ def mount_secret(lab: LabContext) -> None:
 def _(lab: LabContext) -> None:
     found = lab.kube.get(CLASS, "app", api_version=API)
     expect(found, "there is a SecretProviderClass app")
-    expect_running(lab, "web", meaning="all its volumes are mounted")
+    expect_mounted(lab, "web")
     mounted = lab.kube.exec("web", "grep ' /secrets ' /proc/mounts || true").split()
     expect(
         mounted[2:3] == ["tmpfs"] and "ro" in mounted[3].split(","),

@@ -7,11 +7,18 @@ from typing import Any
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import expect_running, file_sum, pod_events
+from harness.pods import file_sum, pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.refusals import refused_for, wait_for_refusal
 from labs.lab02_csi.rotation import allow_reading, write_version
-from labs.lab02_csi.volumes import driver_pod, nudge_until, pod, secret_class, way_in
+from labs.lab02_csi.volumes import (
+    driver_pod,
+    expect_mounted,
+    nudge_until,
+    pod,
+    secret_class,
+    way_in,
+)
 
 # A door between the provider and Vault that can be shut without harm to anybody else: it
 # passes on bytes, and TLS ends at Vault as before.
@@ -178,7 +185,7 @@ def vault_is_away(lab: LabContext) -> None:
 def _(lab: LabContext) -> None:
     noted = lab.notes.get("away", {})
     for name in ("before", "during"):
-        expect_running(lab, name, meaning="all its volumes are mounted")
+        expect_mounted(lab, name)
     found = lab.kube.get("Pod", "before") or {}
     events = [event.partition(":")[0] for event in pod_events(lab, "before")]
     since = events[events.index("Started") :] if "Started" in events else ["never started"]

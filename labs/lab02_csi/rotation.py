@@ -5,11 +5,18 @@ from __future__ import annotations
 from harness import expect
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import env_sum, expect_running, file_sum
+from harness.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.sync import owners, secret_object
 from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import end_secrets, nudge_until, pod, secret_class, way_in
+from labs.lab02_csi.volumes import (
+    end_secrets,
+    expect_mounted,
+    nudge_until,
+    pod,
+    secret_class,
+    way_in,
+)
 
 
 def write_version(lab: LabContext, number: int, name: str = "rotating") -> None:
@@ -101,7 +108,7 @@ def _(lab: LabContext) -> None:
     answer = lab.http.get(f"/v1/{lab.path('kv', 'metadata', 'rotating')}", allow={404})
     version = (answer.json().get("data") or {}).get("current_version")
     expect(version == 2, "Vault has two versions of the secret rotating", found=version)
-    expect_running(lab, "rotating")
+    expect_mounted(lab, "rotating")
     found = lab.kube.get("Pod", "rotating") or {}
     restarts = found["status"]["containerStatuses"][0]["restartCount"]
     expect(restarts == 0, "its container was never restarted", found=restarts)

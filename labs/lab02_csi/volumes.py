@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.context import LabContext
 from harness.diagnosis import LoginPath
-from harness.pods import confined, from_secret, unprivileged
+from harness.pods import confined, expect_running, from_secret, unprivileged
 
 API = "secrets-store.csi.x-k8s.io/v1"
 DRIVER = "secrets-store.csi.k8s.io"
@@ -154,6 +154,11 @@ def way_in(lab: LabContext, name: str = "app", *fields: str) -> LoginPath:
         secret=lab.path("kv", "data", name),
         fields=fields,
     )
+
+
+def expect_mounted(lab: LabContext, name: str) -> None:
+    """State that a pod runs: kubelet starts none before all its volumes are there."""
+    expect_running(lab, name, meaning="all its volumes are mounted")
 
 
 def pod_of(lab: LabContext, name: str) -> str:
