@@ -146,7 +146,7 @@ class Kube(ObjectVerbs):
         items = self.core.list_namespaced_event(
             target, field_selector=selector, _request_timeout=REQUEST_SECONDS
         ).items
-        items.sort(key=lambda e: e.last_timestamp or e.event_time or e.metadata.creation_timestamp)
+        items.sort(key=_moment)
         return [f"{event.reason}: {event.message}" for event in items]
 
     def create_token(
@@ -241,3 +241,18 @@ class Kube(ObjectVerbs):
             return self.get("Pod", pod, namespace)
         finally:
             self._on_call = listener
+
+
+def _moment(event: Any) -> tuple[int, int]:
+    """When an event happened last, for sorting.
+
+    The kubelet writes whole seconds, the scheduler microseconds, so that "Scheduled" would
+    come after the "Started" of the same second. Both put the nanosecond at which they made
+    the event into its name, in hexadecimal (client-go, tools/events and tools/record).
+    """
+    last = event.last_timestamp or event.event_time or event.metadata.creation_timestamp
+    try:
+        made = int(event.metadata.name.rpartition(".")[2], 16)
+    except ValueError:
+        made = 0
+    return int(last.timestamp()), made
