@@ -16,18 +16,17 @@ from typing import Any
 
 from docker.errors import NotFound
 
-from harness import integrations
+from harness import integrations, parts
 from harness.errors import UsageError
 from harness.kube import Kube
 from harness.notes import write_json
 from harness.paths import clusters
 from harness.place import Place, flavour_of
 from harness.services import free_port, outside_service, port_is_free
-from harness.supply import choose, dockerd, engine
+from harness.supply import dockerd, engine
 from harness.supply.base import Progress, Provided
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
-PROGRAMS = ("kind", "kubectl")
 # Parts whose image pods use, so the node must have it.
 _FOR_PODS = frozenset(
     {
@@ -115,17 +114,12 @@ class BringUp:
         self._write()
 
     def _provide(self) -> None:
-        needed = (*PROGRAMS, "node", *parts_of(self.record["flavour"]), "app")
-        needs = self.record["needs"]
-        built, fetched = (
-            list(dict.fromkeys((*needed, *integrations.parts_of(needs, upstream=online))))
-            for online in (False, True)
+        options, record = self.options, self.record
+        supply, self.provided = parts.provide(
+            options.supply, [record["flavour"]], record["needs"], self.progress
         )
-        supply = choose.choose(self.options.supply, built, self.progress, fetched)
-        wanted = fetched if supply.name == "online" else built
-        self.provided = supply.provide(wanted, self.progress)
-        self.record["why"] = f"{supply.name}: {supply.why}"
-        self.record["provided"] = [
+        record["why"] = f"{supply.name}: {supply.why}"
+        record["provided"] = [
             {
                 "part": part.part,
                 "version": part.version,
@@ -163,7 +157,7 @@ class BringUp:
 
     def _start_cluster(self) -> str:
         cluster, log = self.place.cluster, self.place.folder / "kind.log"
-        kind, kubectl = (_path(self.provided[name]) for name in PROGRAMS)
+        kind, kubectl = (_path(self.provided[name]) for name in parts.PROGRAMS)
         self.progress.start("cluster", f"kind cluster {cluster.name}")
         config = clusters() / "kind" / "default.yaml"
         made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
@@ -239,11 +233,6 @@ class BringUp:
 
     def _write(self) -> None:
         write_json(self.place.record_file, self.record)
-
-
-def parts_of(flavour: str) -> tuple[str, ...]:
-    """The parts that a Vault flavour needs: its image and its command."""
-    return (flavour_of(flavour).part, f"{flavour}-cli")
 
 
 def _failed(future: Future[None]) -> bool:

@@ -6,7 +6,7 @@ Imports are inside the commands, so that `lab --help` answers at once.
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Annotated
 
 import typer
@@ -46,6 +46,7 @@ def run(
 ) -> None:
     """Bring everything up and tell the labs, step by step: explained, run, checked."""
     from harness import registry
+    from harness.ahead import fetching
     from harness.keys import need_terminal
     from harness.present import Ended, Presentation
     from harness.tour import Tour
@@ -61,10 +62,13 @@ def run(
         tour = Presentation(console, speed=speed or 0)
     elif speed is not None:
         raise UsageError("--speed is how fast --present types", hint="add --present")
-    with suppress(Ended):
+    with suppress(Ended), ExitStack() as beside:
         for one in labs:
             # What only a later lab needs is not built before the first one starts.
             tour.access = bring_up(env, supply, vault, needs=one.needs)
+            if one is labs[0]:
+                log = tour.access.state / "fetch.log"
+                beside.enter_context(fetching(labs[1:], supply, tour.access.flavour, log))
             tour.run(one, first, last, fresh)
     tour.summary()
 

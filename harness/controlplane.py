@@ -75,7 +75,8 @@ class ControlPlane:
 
         Raises LabError when the API server's manifest is missing or none.
         """
-        found = self.node.read(MANIFEST)
+        # Each look at the node is a process in it: all files at once, then those that they name.
+        found = self.node.read(MANIFEST, controlplane_plugin.PLUGIN)
         if MANIFEST not in found:
             raise LabError(
                 "the API server's manifest is missing, so no API server runs",
@@ -84,12 +85,14 @@ class ControlPlane:
             )
         told = Told.of(found[MANIFEST])
         named = [name for name in (told.encryption, told.audit) if name]
-        files = self.node.read(*named) if named else {}
+        plugin = found.get(controlplane_plugin.PLUGIN)
+        wanted = [*named, *controlplane_plugin.files_of(plugin)]
+        files = self.node.read(*wanted) if wanted else {}
         settings = Settings(
             _loaded(files.get(told.encryption)),
             told.reload,
             _loaded(files.get(told.audit)),
-            controlplane_plugin.present(self.node),
+            controlplane_plugin.told_of(plugin, files),
         )
         register_keys(settings.encryption)
         return settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from harness.controlplane_apiserver import EVERY, READY_SECONDS, STOP_SECONDS, pod_id
 from harness.controlplane_manifest import FOLDER, PLUGIN_FILES, SOCKETS, Plugin, dump
@@ -15,12 +16,21 @@ PLUGIN = f"{FOLDER}/plugin.json"
 
 def present(node: Node) -> Plugin | None:
     """The plugin that the node has, None for none."""
-    text = node.read(PLUGIN).get(PLUGIN)
-    if text is None:
+    told = node.read(PLUGIN).get(PLUGIN)
+    return told_of(told, node.read(*files_of(told))) if told else None
+
+
+def files_of(told: str | None) -> list[str]:
+    """The paths of the files that the plugin in the text of PLUGIN has."""
+    return [f"{PLUGIN_FILES}/{name}" for name in json.loads(told)["files"]] if told else []
+
+
+def told_of(told: str | None, files: Mapping[str, str]) -> Plugin | None:
+    """The plugin in the text of PLUGIN, with its files from among these (path to text)."""
+    if not told:
         return None
-    kept = json.loads(text)
-    files = node.read(*(f"{PLUGIN_FILES}/{name}" for name in kept["files"]))
-    found = {name.rpartition("/")[2]: content for name, content in files.items()}
+    kept = json.loads(told)
+    found = {path.rpartition("/")[2]: files[path] for path in files_of(told) if path in files}
     return Plugin(kept["pod"], found, kept["user"])
 
 

@@ -133,6 +133,20 @@ class ObjectVerbs:
             ),
         )
 
+    def would_create(self, body: Object) -> Object:
+        """What the API server would store, after admission; nothing is. Raises KubeRefused."""
+        resource = self._resource(body["kind"], body["apiVersion"])
+        name = f"{body['kind'].lower()}/{body['metadata']['name']}"
+        return self._ask(
+            f"kubectl create --dry-run=server {name}",
+            lambda: resource.create(
+                body=body,
+                dry_run="All",
+                _request_timeout=REQUEST_SECONDS,
+                **self._where(resource, body["metadata"].get("namespace", "")),
+            ),
+        )
+
     def get(
         self, kind: str, name: str, namespace: str = "", api_version: str = ""
     ) -> Object | None:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from harness.access import Access
     from harness.context import LabContext
     from harness.proof import Proofs
-    from harness.steps import Step
 
 DEFAULT_NAME = "test"
 LEARNERS_NAME = "lab"
@@ -67,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("vault", "openbao"),
         help="which Vault (default: vault, or what the environment has)",
     )
+    add("--lab-only", action="append", default=[], metavar="LAB", help="prove only this lab")
     add("--lab-keep", action="store_true", help="leave it running at the end")
     add("--lab-fresh", action="store_true", help="remove it first, if it is there")
 
@@ -163,12 +163,16 @@ def leaks(request: pytest.FixtureRequest) -> list[str]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that asks for `lab_step` runs once for every step of every lab."""
-    if "lab_step" in metafunc.fixturenames:
-        from harness.registry import all_labs
+    """A test that asks for `lab_turn` runs for each step of the labs: done, and undone."""
+    if "lab_turn" in metafunc.fixturenames:
+        from harness.proof import turns
+        from harness.registry import all_labs, find_lab
 
-        steps: list[Step] = [step for lab in all_labs() for step in lab.steps]
-        metafunc.parametrize("lab_step", steps, ids=[f"{step.id}-{step.name}" for step in steps])
+        try:
+            chosen = [find_lab(number) for number in metafunc.config.option.lab_only]
+        except LabError as error:
+            raise pytest.UsageError(f"--lab-only: {error}") from None
+        metafunc.parametrize("lab_turn", turns(chosen or all_labs()), ids=str)
 
 
 # -- notebooks --------------------------------------------------------------------------

@@ -1,21 +1,21 @@
 """The pytest reading of a lab: what is shown about every step before it counts as working.
 
-A check that cannot fail proves nothing. So for each step: its check fails, `do` runs, its
-check passes, the step is undone and leaves nothing behind, its check fails again, and
-then the step is done once more for the ones that follow. A step that only looks is run;
-its assertions are inside. harness.plugin turns each proof into one test.
+A check that cannot fail proves nothing. So the lab is walked forwards, and for each step its
+check fails, `do` runs, its check passes; then it is walked backwards, and for each step undoing
+it leaves the state that was there before it, and its check fails again. A step that only looks
+is run; its assertions are inside. harness.plugin makes one test of each turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from harness import inventory
 from harness.context import LabContext
 from harness.errors import CheckFailed, LabError
 from harness.runner import Runner
-from harness.steps import Step
+from harness.steps import Lab, Step
 
 LEFT_SHOWN = 12
 
@@ -24,9 +24,40 @@ class NotProven(LabError):
     """A step or its check does not behave as every step must."""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One test of a lab: a step is done on the way forwards, or undone on the way back."""
+
+    step: Step
+    undone: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.step.id}-{self.step.name}" + ("-undone" if self.undone else "")
+
+
+def turns(labs: Iterable[Lab]) -> list[Turn]:
+    """All turns of each lab, in order: forwards, then backwards."""
+    return [
+        turn
+        for lab in labs
+        for turn in (
+            *(Turn(step) for step in lab.steps),
+            *(Turn(step, undone=True) for step in reversed(lab.steps) if not step.observe),
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The state that a step began with."""
+
+    inventory: inventory.Inventory
+    settings: str
+
+
 @dataclass
 class Proof:
-    """Proves the steps of one lab in order, from a clean start.
+    """Proves the steps of one lab, from a clean start.
 
     `failed` names the first step that could not be proved: the later ones build on it.
     """
@@ -34,25 +65,38 @@ class Proof:
     runner: Runner
     failed: str = ""
     _reached: int = field(default=-1, init=False)
+    _before: dict[str, _Before] = field(default_factory=dict, init=False)
 
-    def prove(self, step: Step) -> None:
-        """Prove one step; those before it are done first. Raises what went wrong."""
+    def take(self, turn: Turn) -> None:
+        """Prove one turn; what comes before it is done first. Raises what went wrong."""
+        step = turn.step
         try:
-            self._reach(step)
-            self._prove(step)
+            if turn.undone:
+                self._do_up_to(step)
+                self._undo(step)
+                self._reached = step.number - 1
+            else:
+                self._do_up_to(self.runner.lab.steps[step.number - 2] if step.number > 1 else None)
+                self._prove(step)
+                self._reached = step.number
         except BaseException:
             self.failed = step.id
             raise
-        self._reached = step.number
 
-    def _reach(self, step: Step) -> None:
-        """Begin with nothing of this lab, and do whatever comes before `step`."""
+    def _do_up_to(self, last: Step | None) -> None:
+        """Begin with nothing of this lab, and do the steps that were not done, up to `last`."""
         if self._reached < 0:
             self.runner.reset()
             self._reached = 0
-        for earlier in self.runner.lab.steps[self._reached : step.number - 1]:
-            self.runner.solve(earlier)
-            self._reached = earlier.number
+        for step in self.runner.lab.steps[self._reached : last.number if last else 0]:
+            self._remember(step)
+            self.runner.solve(step)
+            self._reached = step.number
+
+    def _remember(self, step: Step) -> None:
+        self.runner.begin(step)
+        taken = inventory.take(self.runner.context)
+        self._before[step.name] = _Before(taken, self.runner.control_plane())
 
     def _prove(self, step: Step) -> None:
         runner = self.runner
@@ -65,14 +109,15 @@ class Proof:
                 where=step.do.__module__,
                 hint=f"@{step.name}.check, or observe=True when the step only looks",
             )
-        runner.begin(step)
+        self._remember(step)
         self._must_fail(step, "although nothing was done yet")
-        before, settings = inventory.take(runner.context), runner.control_plane()
-        runner.do(step)
-        runner.check(step)
+        runner.solve(step)
+
+    def _undo(self, step: Step) -> None:
+        runner, before = self.runner, self._before[step.name]
         runner.undo(step)
-        left = inventory.difference(before, inventory.take(runner.context))
-        if runner.control_plane() != settings:
+        left = inventory.difference(before.inventory, inventory.take(runner.context))
+        if runner.control_plane() != before.settings:
             left.append("the API server's settings are others")
         if left:
             raise NotProven(
@@ -82,7 +127,6 @@ class Proof:
                 hint=f"write @{step.name}.undo for what the engine cannot derive",
             )
         self._must_fail(step, "although the step was undone")
-        runner.solve(step)
 
     def _must_fail(self, step: Step, although: str) -> None:
         # As a person's check does: the audit log counts from where this step began.

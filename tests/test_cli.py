@@ -66,6 +66,8 @@ def test_help_answers_at_once(lab: Lab) -> None:
         (("run", "01", "--from", "50"), 2, "lab 01 has no step 50"),
         (("up", "--env", "Not A Name"), 2, "cannot name an environment"),
         (("up", "--vault", "consul"), 2, "there is no Vault flavour 'consul'"),
+        (("fetch", "77"), 2, "there is no lab '77'"),
+        (("fetch", "--vault", "consul"), 2, "there is no Vault flavour 'consul'"),
         (("check", "01"), 3, "environment lab is not up"),
         (("solve", "01.1"), 3, "environment lab is not up"),
         (("env",), 3, "environment lab is not up"),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from kubernetes.client.exceptions import ApiException
 
 from harness.errors import GaveUp
 from harness.integrations import INTEGRATIONS, Site, injector, parts_of
-from harness.kube import Kube, Object
+from harness.kube import Kube, KubeRefused, Object
 from harness.supply.base import Provided, all_parts
 
 ADDRESS = "https://vault.vault.svc:8200"
@@ -124,16 +122,12 @@ def test_rolled_out(found: Object | None, pods: int, done: bool) -> None:
 class FakeKube:
     """Answers dry runs from a list; the last answer stays."""
 
-    namespace = "default"
-
     def __init__(self, *answers: Object | Exception) -> None:
         self.answers = list(answers)
-        self.asked: list[dict[str, Any]] = []
-        self.core = SimpleNamespace(create_namespaced_pod=self.create)
-        self.api = SimpleNamespace(sanitize_for_serialization=lambda found: found)
+        self.asked: list[Object] = []
 
-    def create(self, namespace: str, body: Object, **options: Any) -> Object:
-        self.asked.append({"namespace": namespace, **options})
+    def would_create(self, body: Object) -> Object:
+        self.asked.append(body)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -160,14 +154,14 @@ def prove(kube: FakeKube) -> None:
     injector._prove(cast(Kube, kube), IMAGES["vault"])
 
 
-def test_proof_creates_nothing() -> None:
+def test_proof_asks_what_would_be_created() -> None:
     kube = FakeKube(WITH_AGENT)
     prove(kube)
-    assert [asked["dry_run"] for asked in kube.asked] == ["All"]
+    assert kube.asked == [injector.trial_pod()]
 
 
 def test_proof_waits_for_the_agent_of_this_environment() -> None:
-    kube = FakeKube(PLAIN, ApiException(status=500, reason="webhook"), OTHER_AGENT, WITH_AGENT)
+    kube = FakeKube(PLAIN, KubeRefused("create", 500, "webhook"), OTHER_AGENT, WITH_AGENT)
     prove(kube)
     assert len(kube.asked) == 4
 
@@ -181,6 +175,6 @@ def test_proof_fails_without_the_right_agent(answer: Object) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_proof_tells_why_it_was_denied() -> None:
-    denied = ApiException(status=400, reason="denied: no Vault address found")
+    denied = KubeRefused("create", 400, "denied: no Vault address found")
     with pytest.raises(GaveUp, match="no Vault address found"):
         prove(FakeKube(denied))

@@ -62,15 +62,27 @@ def test_the_steps_of_all_labs_become_tests_that_stop_at_the_first_failure(
     source = (CHECKOUT / "tests" / "live" / "test_labs.py").read_text()
     pytester.makepyfile(test_labs=source)
     passed = toy_run("-m", "live", "-v")
-    passed.assert_outcomes(passed=3)
+    passed.assert_outcomes(passed=5)
     passed.stdout.fnmatch_lines(
-        ["*test_step?90.1-put_book?*", "*test_step?90.2-look?*", "*test_step?90.3-put_letter?*"]
+        [
+            "*test_step?90.1-put_book?*",
+            "*test_step?90.2-look?*",
+            "*test_step?90.3-put_letter?*",
+            "*test_step?90.3-put_letter-undone?*",
+            "*test_step?90.1-put_book-undone?*",
+        ]
     )
-    (pytester.path / "shelf" / "book").unlink()
     (pytester.path / "shelf" / "book").mkdir()
-    failed = toy_run("-m", "live", "-rs")
-    failed.assert_outcomes(failed=1, skipped=2)
+    failed = toy_run("-m", "live", "-rs", "--lab-only", "90")
+    failed.assert_outcomes(failed=1, skipped=4)
     failed.stdout.fnmatch_lines(["*step 90.1 of this lab failed*"])
+
+
+def test_a_lab_that_is_not_there_cannot_be_proved(toy_run: Any, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_labs=(CHECKOUT / "tests" / "live" / "test_labs.py").read_text())
+    result = toy_run("-m", "live", "--lab-only", "42")
+    assert result.ret != pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*--lab-only: there is no lab*42*"])
 
 
 def test_an_environment_that_cannot_be_had_is_tried_once_and_told_shortly(

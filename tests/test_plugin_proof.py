@@ -9,9 +9,9 @@ import pytest
 
 from harness.context import LabContext
 from harness.errors import LabError
-from harness.proof import NotProven, Proof, Proofs
+from harness.proof import NotProven, Proof, Proofs, Turn, turns
 from harness.runner import Runner
-from harness.steps import Lab, Step, expect
+from harness.steps import Lab, expect
 from tests import toylab
 from tests.toylab import shelf
 
@@ -42,24 +42,46 @@ def one_step(do: Callable[[LabContext], None], check: Callable[[LabContext], Non
     return lab
 
 
-def test_every_step_of_a_good_lab_is_proved_in_order(
+def prove(proof: Proof, *labs: Lab) -> None:
+    for turn in turns(labs):
+        proof.take(turn)
+
+
+def test_a_lab_is_walked_forwards_and_back() -> None:
+    assert [str(turn) for turn in turns([toylab.toy])] == [
+        "90.1-put_book",
+        "90.2-look",
+        "90.3-put_letter",
+        "90.3-put_letter-undone",
+        "90.1-put_book-undone",
+    ]
+
+
+def test_every_step_of_a_good_lab_is_proved(
     proof_of: Callable[[Lab], Proof], tmp_path: Path
 ) -> None:
     proof = proof_of(toylab.toy)
     for step in toylab.toy.steps:
-        proof.prove(step)
-    assert proof.failed == ""
-    # Each step is left done, for the ones that follow and for whoever looks.
+        proof.take(Turn(step))
     assert {file.name for file in (tmp_path / "shelf").iterdir()} == {"book", "letter"}
+    proof.take(Turn(toylab.put_letter, undone=True))
+    assert {file.name for file in (tmp_path / "shelf").iterdir()} == {"book"}
+    proof.take(Turn(toylab.put_book, undone=True))
+    assert list((tmp_path / "shelf").iterdir()) == []
+    assert proof.failed == ""
 
 
-def test_a_single_step_can_be_proved_because_the_earlier_ones_are_done_first(
-    proof_of: Callable[[Lab], Proof], tmp_path: Path
+@pytest.mark.parametrize("undone", [False, True])
+def test_a_single_turn_can_be_taken_because_the_earlier_ones_are_taken_first(
+    proof_of: Callable[[Lab], Proof], tmp_path: Path, undone: bool
 ) -> None:
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "letter").write_text("left by an earlier run")
-    proof_of(toylab.toy).prove(toylab.put_letter)
-    assert "hello" in (tmp_path / "shelf" / "letter").read_text()
+    proof_of(toylab.toy).take(Turn(toylab.put_letter, undone))
+    letter = tmp_path / "shelf" / "letter"
+    assert letter.exists() is not undone
+    assert undone or "hello" in letter.read_text()
+    assert (tmp_path / "shelf" / "book").exists()
 
 
 def test_do_check_undo_follow_each_other(proof_of: Callable[[Lab], Proof]) -> None:
@@ -74,8 +96,8 @@ def test_do_check_undo_follow_each_other(proof_of: Callable[[Lab], Proof]) -> No
         has_page(lab)
 
     lab = one_step(do, check)
-    proof_of(lab).prove(lab.steps[0])
-    assert happened == ["fails", "do", "passes", "fails", "do", "passes"]
+    prove(proof_of(lab), lab)
+    assert happened == ["fails", "do", "passes", "fails"]
 
 
 def nothing(_lab: LabContext) -> None:
@@ -116,7 +138,7 @@ def test_a_step_that_is_wrong_is_not_proved(
     lab = one_step(do, check)
     proof = proof_of(lab)
     with pytest.raises(LabError) as caught:
-        proof.prove(lab.steps[0])
+        prove(proof, lab)
     assert complaint in caught.value.what
     assert proof.failed == "91.1"
 
@@ -128,18 +150,18 @@ def test_an_undo_that_does_nothing_is_found(
     monkeypatch.setattr("harness.inventory.difference", lambda before, after: [])
     lab = one_step(write, has_page)
     with pytest.raises(NotProven, match="passes although the step was undone"):
-        proof_of(lab).prove(lab.steps[0])
+        prove(proof_of(lab), lab)
 
 
 def test_a_step_that_looks_is_run(proof_of: Callable[[Lab], Proof], tmp_path: Path) -> None:
     lab = Lab("91", "One", minutes=1, goal="g")
-    step: Step = lab.step("look", observe=True)(has_page)
+    lab.step("look", observe=True)(has_page)
     with pytest.raises(LabError, match="there is a page"):
-        proof_of(lab).prove(step)
+        prove(proof_of(lab), lab)
     (tmp_path / "shelf" / "page").write_text("x")
     monkey = proof_of(lab)
     monkey.runner.reset = lambda: []  # type: ignore[method-assign] # the page must stay
-    monkey.prove(step)
+    prove(monkey, lab)
 
 
 def test_one_proof_a_lab(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ import hashlib
 from typing import Any
 
 import yaml
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
 
 from harness.integrations import helm
 from harness.integrations.base import Integration, Site
 from harness.kube import Kube, KubeRefused, Object, Objects
+from harness.kube_objects import KubeUnreachable
 from harness.paths import CHECKOUT
 from harness.wait import wait_for
 
@@ -171,25 +170,11 @@ def agent_image(pod: Object) -> str:
 def _prove(kube: Kube, image: str) -> None:
     """Let the API server say what it would store, and look for the agent of this environment."""
 
-    def answer() -> Object:
-        try:
-            found = kube.core.create_namespaced_pod(
-                kube.namespace, trial_pod(), dry_run="All", _request_timeout=30
-            )
-        except ApiException as error:
-            raise KubeRefused(
-                "kubectl create --dry-run=server pod/injector-trial",
-                error.status or 0,
-                str(error.body or error.reason),
-            ) from error
-        stored: Object = kube.api.sanitize_for_serialization(found)
-        return stored
-
     wait_for(
         f"a pod that asks for an agent to get one from {image}",
-        lambda: agent_image(answer()) == image,
+        lambda: agent_image(kube.would_create(trial_pod())) == image,
         timeout=READY_SECONDS,
-        transient=(KubeRefused, HTTPError),
+        transient=(KubeRefused, KubeUnreachable),
         hint=f"kubectl -n {NAMESPACE} logs deployment/{DEPLOYMENT}; "
         f"kubectl get mutatingwebhookconfiguration {WEBHOOK} -o yaml",
     )

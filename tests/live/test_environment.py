@@ -17,8 +17,9 @@ import pytest
 from harness.access import Access
 from harness.context import LabContext
 from harness.environment import Environment
-from harness.kube import Kube
-from harness.paths import CHECKOUT
+from harness.kube import ENVIRONMENT_LABEL, Kube
+from harness.paths import CHECKOUT, PROJECT
+from harness.place import CLUSTER_PREFIX
 from harness.registry import find_lab
 from harness.vaulthttp import VaultHTTP
 from harness.wait import wait_for
@@ -26,14 +27,14 @@ from harness.wait import wait_for
 pytestmark = pytest.mark.live
 
 UP_SECONDS = 3.0
-SECOND = "test-second"
 
 
 def containers_of(name: str) -> list[Any]:
     client = docker.from_env()
     found = client.containers.list(all=True)
     client.close()
-    return [c for c in found if f"-{name}-" in f"{c.name}-"]
+    node = Environment(name).cluster.node_name
+    return [c for c in found if c.name == node or c.labels.get(ENVIRONMENT_LABEL) == name]
 
 
 def lab(*words: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -156,9 +157,9 @@ def test_an_interrupted_step_is_done_again(environment: Access) -> None:
 @pytest.fixture
 def second(environment: Access) -> Iterator[Environment]:
     """Another environment beside the run's own; removed afterwards, whatever happened."""
-    made = Environment(SECOND)
+    made = Environment(f"{environment.name}-2")
     yield made
-    if containers_of(SECOND) or made.folder.exists():
+    if containers_of(made.name) or made.folder.exists():
         made.down()
 
 
@@ -166,17 +167,23 @@ def test_an_interrupted_up_is_completed_and_down_leaves_nothing(
     environment: Access, second: Environment
 ) -> None:
     client = docker.from_env()
+    ours = (PROJECT, CLUSTER_PREFIX)
+    mine = (second.network, second.cluster.name)
 
-    def everything() -> tuple[set[str], set[str], set[str]]:
-        return (
-            {str(c.name) for c in client.containers.list(all=True)},
-            {str(n.name) for n in client.networks.list()},
-            {str(v.name) for v in client.volumes.list()},
-        )
+    def everything() -> set[tuple[str, str]]:
+        """The engine's containers, networks and volumes, but those of other environments."""
+        containers = {("container", str(c.name)) for c in client.containers.list(all=True)}
+        networks = {("network", str(n.name)) for n in client.networks.list()}
+        volumes = {("volume", str(v.name)) for v in client.volumes.list()}
+        return {
+            (kind, name)
+            for kind, name in containers | networks | volumes
+            if not name.startswith(ours) or name.startswith(mine)
+        }
 
     before = everything()
     flavour = environment.flavour
-    words = [sys.executable, "-m", "harness.cli", "up", "--env", SECOND, "--vault", flavour]
+    words = [sys.executable, "-m", "harness.cli", "up", "--env", second.name, "--vault", flavour]
     process = subprocess.Popen(words, cwd=CHECKOUT, text=True, stderr=subprocess.PIPE)
     wait_for("kind to have begun", lambda: second.cluster.node(), timeout=120)
     process.send_signal(signal.SIGINT)
@@ -184,13 +191,13 @@ def test_an_interrupted_up_is_completed_and_down_leaves_nothing(
     assert process.returncode == 130, said
     assert "Traceback" not in said
 
-    result = lab("up", "--env", SECOND)
+    result = lab("up", "--env", second.name)
     assert result.returncode == 0, result.stderr
     one, two = Kube(environment.kubeconfig), Kube(second.access().kubeconfig)
     assert one.list("Node")[0]["metadata"]["uid"] != two.list("Node")[0]["metadata"]["uid"]
     assert second.access().vault_token != environment.vault_token
 
-    assert lab("down", "--env", SECOND).returncode == 0
+    assert lab("down", "--env", second.name).returncode == 0
     assert everything() == before
     assert not second.folder.exists()
     client.close()

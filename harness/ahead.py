@@ -1,0 +1,45 @@
+"""Getting ready what later labs need while an earlier one is told: `lab fetch`, beside it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness import process
+from harness.errors import LabError
+from harness.paths import CHECKOUT
+from harness.steps import Lab
+
+# The lab that is told comes first: builds get what it leaves of the processors.
+NICENESS = 10
+
+
+@contextmanager
+def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Iterator[None]:
+    """Get the parts of `labs` ready while the block runs; what is unfinished then is ended.
+
+    A failure is in `log` only: the lab that needs the part meets it again, and tells it.
+    """
+    words = [
+        *("nice", "-n", str(NICENESS), sys.executable, "-m", "harness.cli", "fetch"),
+        *(lab.number for lab in labs),
+        *("--supply", supply, "--vault", flavour),
+    ]
+    scope = process.Scope()
+
+    def fetch() -> None:
+        with scope, suppress(LabError):
+            process.run(words, cwd=CHECKOUT, log=log)
+
+    thread = threading.Thread(target=fetch, name="fetch", daemon=True)
+    if labs:
+        thread.start()
+    try:
+        yield
+    finally:
+        if labs:
+            scope.end()
+            thread.join()
