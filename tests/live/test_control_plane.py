@@ -10,7 +10,6 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import docker
 import pytest
 
 from harness.access import Access
@@ -20,6 +19,7 @@ from harness.controlplane_keys import bring, mend, survey, writer_of
 from harness.environment import Environment
 from harness.errors import LabError
 from harness.kube import Kube
+from harness.supply import engine
 from harness.wait import wait_for
 
 pytestmark = pytest.mark.live
@@ -193,7 +193,7 @@ def test_a_node_that_restarts_keeps_its_settings(plane: ControlPlane, environmen
     _, found = plane.call("GET", f"{PATH}/app")
     assert plane.call("PUT", f"{PATH}/app", found)[0] == 200
     settings = plane.current()
-    client = docker.from_env()
+    client = engine.client()
     client.containers.get(plane.node.name).restart(timeout=30)
     client.close()
     assert mend(plane) == "", "it was waited for, and nothing had to be repaired"

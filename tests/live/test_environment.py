@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from harness.access import Access
@@ -21,6 +20,7 @@ from harness.kube import ENVIRONMENT_LABEL, Kube
 from harness.paths import CHECKOUT, PROJECT
 from harness.place import CLUSTER_PREFIX
 from harness.registry import find_lab
+from harness.supply import engine
 from harness.vaulthttp import VaultHTTP
 from harness.wait import wait_for
 
@@ -30,7 +30,7 @@ UP_SECONDS = 3.0
 
 
 def containers_of(name: str) -> list[Any]:
-    client = docker.from_env()
+    client = engine.client()
     found = client.containers.list(all=True)
     client.close()
     node = Environment(name).cluster.node_name
@@ -166,7 +166,7 @@ def second(environment: Access) -> Iterator[Environment]:
 def test_an_interrupted_up_is_completed_and_down_leaves_nothing(
     environment: Access, second: Environment
 ) -> None:
-    client = docker.from_env()
+    client = engine.client()
     ours = (PROJECT, CLUSTER_PREFIX)
     mine = (second.network, second.cluster.name)
 

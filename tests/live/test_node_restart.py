@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-import docker
 import pytest
 
 from harness.context import LabContext
 from harness.environment import Environment
 from harness.runner import Runner
+from harness.supply import engine
 from labs.lab04_operator.database import lease_of, leases, log_in, works_as
 from labs.lab04_operator.objects import same, secret, values, wait_rollout, wait_synced, wait_value
 
@@ -45,7 +45,7 @@ def restart_node(lab: LabContext) -> float:
     """Restart the node and wait until it is ready again; the seconds it took."""
     environment = Environment(lab.access.name)
     started = time.monotonic()
-    client = docker.from_env()
+    client = engine.client()
     client.containers.get(environment.cluster.node_name).restart(timeout=30)
     client.close()
     environment.cluster.wait_ready()

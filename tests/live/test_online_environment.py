@@ -18,13 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import docker
 import pytest
 
 from harness.access import Access
 from harness.paths import CHECKOUT
 from harness.progress import reporting
-from harness.supply import images
+from harness.supply import engine, images
 from harness.supply.base import Provided, find_part
 from harness.supply.downloads import Host
 from harness.supply.offline import OfflineSupply
@@ -74,7 +73,7 @@ def releases(offline: dict[str, Provided], tmp_path: Path) -> Path:
 @pytest.fixture
 def mirror(offline: dict[str, Provided], tmp_path: Path) -> Iterator[str]:
     """The address of a registry with upstream's names; the tags it brings are removed."""
-    client = docker.from_env()
+    client = engine.client()
     make_debian(client, tmp_path / "debian", DEBIAN)
     filled = {find_part(name).online["image"]: offline[name].image for name in IMAGES}
     filled[find_part("app").online["image"]] = DEBIAN
