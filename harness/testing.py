@@ -72,7 +72,7 @@ def rounds() -> list[Round]:
     notebooks = [str(file) for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))]
     live = ("-m", "live")
     return [
-        Round("test", "vault", (("live-vault", ("tests/live", *live, *only)),)),
+        Round("test", "vault", (("live-vault", ("tests/live", "labs", *live, *only)),)),
         Round(
             f"test-{ALONE}",
             "vault",
