@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class Orders:
-    """The orders of one lab. `table` is their name, `account` Vault's in the database."""
+    """The orders of one lab: the table's name, Vault's account, the group that may read them."""
 
     def __init__(self, lab: LabContext) -> None:
         self._lab = lab
         self.table = f"{lab.lab.prefix}_orders"
         self.account = f"{lab.lab.prefix}_vault"
+        self.readers = f"{lab.lab.prefix}_readers"
 
     @property
     def create_user(self) -> str:
@@ -32,35 +33,39 @@ class Orders:
         Vault API, databases, PostgreSQL: creation_statements.
         """
         return (
-            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}';\n"
-            f'GRANT SELECT ON {self.table} TO "{{{{name}}}}";'
+            "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
+            f" IN ROLE {self.readers};"
         )
 
     @property
     def revoke_user(self) -> str:
         """How Vault ends one: revocation_statements.
 
-        Vault's own way takes rights on every table of the schema away, which fails as soon
-        as another lab has a table there.
+        It must work a second time: a lease may run out at the moment when its token is revoked,
+        and Vault tries again what failed. So the user has no right of its own that would have to
+        be taken away before. Vault's own way takes rights on every table of the schema away, which
+        fails as soon as another lab has a table there.
         """
-        return (
-            f'REVOKE ALL ON {self.table} FROM "{{{{name}}}}";\nDROP ROLE IF EXISTS "{{{{name}}}}";'
-        )
+        return 'DROP ROLE IF EXISTS "{{name}}";'
 
     def prepare(self) -> None:
         """Make the table with two orders, and Vault's account with `lab.secret("db-admin")`."""
         password = sql.Literal(str(self._lab.secret("db-admin")))
-        table, account = sql.Identifier(self.table), sql.Identifier(self.account)
+        names = {
+            "table": sql.Identifier(self.table),
+            "account": sql.Identifier(self.account),
+            "readers": sql.Identifier(self.readers),
+        }
         with self._lab.postgres.connect() as connection:
             for statement in (
                 sql.SQL("CREATE TABLE {table} (id int, item text)"),
                 sql.SQL("INSERT INTO {table} VALUES (1, 'book'), (2, 'lamp')"),
                 sql.SQL("CREATE ROLE {account} LOGIN CREATEROLE PASSWORD {password}"),
-                sql.SQL("GRANT SELECT ON {table} TO {account} WITH GRANT OPTION"),
+                # Since PostgreSQL 16 only who administers a group may put others into it.
+                sql.SQL("CREATE ROLE {readers} ADMIN {account}"),
+                sql.SQL("GRANT SELECT ON {table} TO {readers}"),
             ):
-                connection.execute(
-                    statement.format(table=table, account=account, password=password)
-                )
+                connection.execute(statement.format(**names, password=password))
 
     def connection(self, roles: Sequence[str]) -> dict[str, Any]:
         """The body of `POST /v1/<engine>/config/<name>` that connects Vault for these roles."""
@@ -94,8 +99,8 @@ class Orders:
                 sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(self.table))
             )
             left = connection.execute(
-                "SELECT rolname FROM pg_roles WHERE rolname = %s OR rolname ~ %s",
-                [self.account, users],
+                "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) OR rolname ~ %s",
+                [[self.account, self.readers], users],
             ).fetchall()
             for (name,) in left:
                 role = sql.Identifier(str(name))

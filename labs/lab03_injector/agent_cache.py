@@ -54,6 +54,7 @@ def ask_the_agent(lab: LabContext) -> None:
         json={
             "db_name": "shop",
             "creation_statements": [lab.orders.create_user],
+            "revocation_statements": [lab.orders.revoke_user],
             "default_ttl": "5m",
         },
     )
