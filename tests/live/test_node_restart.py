@@ -75,7 +75,7 @@ def test_after_a_restart_of_the_node_nothing_is_lost(lab: LabContext) -> None:
         "the leases of the old log-in to end",
         lambda: leases(lab) == [lease_of(lab, "orders").rpartition("/")[2]],
         timeout=90,
-        explain=lambda: f"{len(leases(lab))} leases",
+        explain=lambda: "\n".join([f"{len(leases(lab))} leases", *lab.kube.events("orders")[-6:]]),
     )
     assert not lab.orders.exists(user), "the database has no user of the old log-in any more"
 
