@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness import process, registry, testing
+from harness.paths import CHECKOUT
 from harness.testing import Round
 
 
@@ -130,3 +131,4 @@ def test_every_lab_and_every_notebook_is_in_one_round() -> None:
     names = [one.environment for one in testing.rounds()]
     assert len(names) == len(set(names))
     assert "lab" not in names, "a learner's own"
+    assert (CHECKOUT / testing.WITH_IT).is_file(), "the first round leaves it out"
