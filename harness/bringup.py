@@ -23,7 +23,7 @@ from harness.notes import write_json
 from harness.paths import clusters
 from harness.place import Place, flavour_of
 from harness.services import free_port, outside_service, port_is_free
-from harness.supply import dockerd, engine
+from harness.supply import engine
 from harness.supply.base import Progress, Provided
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
@@ -69,8 +69,6 @@ class BringUp:
     def run(self) -> None:
         """Do it all. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
         self._decide()
-        self.progress.start("container engine", "looking for one")
-        self.progress.done("container engine", str(dockerd.ensure()))
         self._provide()
         self._link_programs()
         self._network()

@@ -60,17 +60,12 @@ def fetch(
 ) -> None:
     """Build or download what the labs need, and start none of it: before a journey, say."""
     from harness import parts, registry
-    from harness.place import flavour_of
     from harness.progress import reporting
-    from harness.supply import dockerd
 
     chosen = [registry.find_lab(number) for number in labs or ()] or registry.all_labs()
     needs = dict.fromkeys(need for lab in chosen for need in lab.needs)
-    flavours = [flavour_of(name).name for name in vault or ["vault"]]
     with reporting() as progress:
-        progress.start("container engine", "looking for one")
-        progress.done("container engine", str(dockerd.ensure()))
-        found, provided = parts.provide(supply, flavours, needs, progress)
+        found, provided = parts.provide(supply, vault or ["vault"], needs, progress)
     messages.print(f"{len(provided)} parts are here, {found.name}: {found.why}", markup=False)
 
 

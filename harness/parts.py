@@ -1,5 +1,7 @@
 """The parts that environments are made of: which they are, and from which supply they come.
 
+Whoever asks for parts needs a container engine, which is where images go: it is found first.
+
 `lab up` asks for what one environment needs now, `lab fetch` for what the labs will need.
 """
 
@@ -9,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from harness import integrations
 from harness.place import flavour_of
-from harness.supply import choose
+from harness.supply import choose, dockerd
 from harness.supply.base import Progress, Provided, Supply
 
 PROGRAMS = ("kind", "kubectl")
@@ -21,7 +23,8 @@ def provide(
     """The parts of environments with these Vault flavours and integrations, and who had them.
 
     `option` is a supply's name, or "auto". Raises UsageError for an unknown one and
-    EnvironmentLacks when no supply can serve here; whatever a build or a download raises.
+    EnvironmentLacks when no engine or no supply can serve here; whatever a build or a download
+    raises.
     """
     of_flavours = [part for name in flavours for part in parts_of(name)]
     wanted = (*PROGRAMS, "node", *of_flavours, "app")
@@ -30,6 +33,8 @@ def provide(
         list(dict.fromkeys((*wanted, *integrations.parts_of(installed, upstream=online))))
         for online in (False, True)
     )
+    progress.start("container engine", "looking for one")
+    progress.done("container engine", str(dockerd.ensure()))
     supply = choose.choose(option, built, progress, fetched)
     return supply, supply.provide(fetched if supply.name == "online" else built, progress)
 

@@ -72,23 +72,23 @@ class Proof:
         step = turn.step
         try:
             if turn.undone:
-                self._do_up_to(step)
+                self._do_up_to(step.number)
                 self._undo(step)
                 self._reached = step.number - 1
             else:
-                self._do_up_to(self.runner.lab.steps[step.number - 2] if step.number > 1 else None)
+                self._do_up_to(step.number - 1)
                 self._prove(step)
                 self._reached = step.number
         except BaseException:
             self.failed = step.id
             raise
 
-    def _do_up_to(self, last: Step | None) -> None:
-        """Begin with nothing of this lab, and do the steps that were not done, up to `last`."""
+    def _do_up_to(self, number: int) -> None:
+        """Begin with nothing of this lab, and do what was not done of its first `number` steps."""
         if self._reached < 0:
             self.runner.reset()
             self._reached = 0
-        for step in self.runner.lab.steps[self._reached : last.number if last else 0]:
+        for step in self.runner.lab.steps[self._reached : number]:
             self._remember(step)
             self.runner.solve(step)
             self._reached = step.number
