@@ -27,7 +27,7 @@ def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Itera
         yield
         return
     words = [
-        *("nice", "-n", str(NICENESS), sys.executable, "-m", "harness.cli", "fetch"),
+        *(sys.executable, "-m", "harness.cli", "fetch"),
         *(lab.number for lab in labs),
         *("--supply", supply, "--vault", flavour),
     ]
@@ -35,7 +35,7 @@ def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Itera
 
     def fetch() -> None:
         with scope, suppress(LabError):
-            process.run(words, cwd=CHECKOUT, log=log)
+            process.run(words, cwd=CHECKOUT, log=log, niceness=NICENESS)
 
     thread = threading.Thread(target=fetch, name="fetch", daemon=True)
     thread.start()

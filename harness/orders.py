@@ -79,6 +79,19 @@ class Orders:
             "allowed_roles": list(roles),
         }
 
+    def role(self, default_ttl: str, max_ttl: str | None = None) -> dict[str, Any]:
+        """The body of `POST /v1/<engine>/roles/<name>`: users who may read the orders.
+
+        For the connection that is called shop; lives as Vault writes them ("5m").
+        """
+        body = {
+            "db_name": "shop",
+            "creation_statements": [self.create_user],
+            "revocation_statements": [self.revoke_user],
+            "default_ttl": default_ttl,
+        }
+        return body if max_ttl is None else {**body, "max_ttl": max_ttl}
+
     def exists(self, user: str) -> bool:
         """Whether the database has a user of this name."""
         with self._lab.postgres.connect() as connection:

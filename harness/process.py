@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from pathlib import Path
 
@@ -96,14 +97,18 @@ def run(
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
     hint: str = "",
+    niceness: int = 0,
 ) -> str:
     """Run `argv` and return its standard output and error, interleaved.
 
     `env` is added to this process's environment. With `log`, output is appended there
-    as it comes. `timeout` is in seconds. Raises CommandFailed on a status other than 0
-    and on a time-out, with the last lines that were printed.
+    as it comes. `timeout` is in seconds. With `niceness` it gets what other programs leave of
+    the processors (nice(1), added to this process's own). Raises CommandFailed on a status other
+    than 0 and on a time-out, with the last lines that were printed.
     """
     words = [str(word) for word in argv]
+    if niceness:
+        words = ["nice", "-n", str(niceness), *words]
     lines: list[str] = []
     sink = log.open("a", encoding="utf-8") if log else None
     try:
@@ -122,6 +127,7 @@ def run(
         raise LabError(
             f"the program {words[0]!r} is not there", hint=hint or "./lab doctor"
         ) from error
+    _give_way(process, os.nice(0) + niceness)
     watchdog = _Watchdog(process, timeout)
     scope = _scope.get()
     if scope:
@@ -160,6 +166,17 @@ def run(
             hint=hint,
         )
     return output
+
+
+def _give_way(process: subprocess.Popen[str], niceness: int) -> None:
+    """Let a whole session give way, as its programs do among themselves by their niceness.
+
+    Linux shares the processors out between sessions first, whatever the niceness of the
+    programs in them (sched(7), "The autogroup feature"); every program has its own session here.
+    """
+    if niceness > 0:
+        with suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(min(niceness, 19)), "ascii")
 
 
 class _Watchdog:

@@ -43,6 +43,16 @@ def test_a_program_that_takes_too_long_is_ended() -> None:
         run([sys.executable, "-c", "import signal; signal.pause()"], timeout=0.3)
 
 
+def test_a_program_gives_way_and_so_does_its_session() -> None:
+    mine = os.nice(0)
+    assert int(run(["nice"], niceness=5)) == min(mine + 5, 19)
+    if Path("/proc/self/autogroup").exists():
+        # The program may be faster than whoever sets this: it looks until it is so.
+        wanted = f"nice {min(mine + 5, 19)}"
+        look = f"until grep -q '{wanted}$' /proc/self/autogroup; do :; done; echo seen"
+        assert run(["sh", "-c", look], niceness=5, timeout=10) == "seen\n"
+
+
 def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     """The grandchild must not survive the Ctrl-C that Python receives."""
     marker = tmp_path / "pid"

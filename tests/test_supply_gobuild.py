@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,16 +85,18 @@ def test_memory_is_read_in_gib(tmp_path: Path) -> None:
     assert gobuild.available_gib(tmp_path / "nothing") == 0.0
 
 
-@pytest.mark.parametrize(("gib", "collector"), [(20.0, "off"), (8.0, "400")])
-def test_the_first_build_takes_memory_where_there_is_some(
-    monkeypatch: pytest.MonkeyPatch, gib: float, collector: str
+@pytest.mark.parametrize(
+    ("gib", "first", "second"),
+    [(22.0, "off", "off"), (16.0, "off", "400"), (8.0, "400", "400")],
+)
+def test_builds_take_memory_where_there_is_some_for_each(
+    monkeypatch: pytest.MonkeyPatch, gib: float, first: str, second: str
 ) -> None:
     monkeypatch.setattr(gobuild, "available_gib", lambda: gib)
-    with gobuild._turn() as first, gobuild._turn() as second:
-        assert first == ([], collector)
-        assert second == (["nice", "-n", "10"], "400")
-    with gobuild._turn() as again:
-        assert again == ([], collector)
+    with gobuild._collector() as one, gobuild._collector() as other:
+        assert (one, other) == (first, second)
+    with gobuild._collector() as again:
+        assert again == first
 
 
 def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
@@ -122,6 +126,16 @@ def test_a_build_is_static_reproducible_and_reports(
     assert {"CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly"} <= set(environment)
     assert f"GOMODCACHE={job.shared}/go/mod" in environment
     assert said == ["downloading Go modules", "compiling, 1 of at most 2 packages"]
+
+
+@pytest.mark.parametrize(("background", "niceness"), [(False, 0), (True, 10)])
+def test_a_build_in_the_background_gives_way(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool, niceness: int
+) -> None:
+    fake_go(tmp_path, monkeypatch, 'if [ "$1" = build ]; then nice > niceness; fi\n')
+    gobuild.build(replace(job, background=background), job.work, ["./one"])
+    found = int((job.work / "niceness").read_text("utf-8"))
+    assert found == min(19, os.nice(0) + niceness)
 
 
 def pinned(sum_: str) -> Part:
@@ -217,8 +231,9 @@ def test_coredns_must_have_the_line_that_is_dropped(tmp_path: Path) -> None:
         kubernetes._drop_line(file, kubernetes.DROPPED_LINE)
 
 
-def test_turns_are_given_back_after_an_error() -> None:
-    with pytest.raises(ValueError, match="compiler"), gobuild._turn():
+def test_memory_is_given_back_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gobuild, "available_gib", lambda: 16.0)
+    with pytest.raises(ValueError, match="compiler"), gobuild._collector():
         raise ValueError("compiler")
-    with gobuild._turn() as (prefix, _):
-        assert prefix == []
+    with gobuild._collector() as collector:
+        assert collector == "off"

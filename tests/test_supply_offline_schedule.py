@@ -88,6 +88,25 @@ def test_heavy_recipes_share_the_machine_only_with_memory(
     assert most == together
 
 
+def test_the_first_heavy_recipe_has_the_processors(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gobuild, "available_gib", lambda: 64.0)
+    together = threading.Barrier(3, timeout=10)
+    background: dict[str, bool] = {}
+
+    def build(name: str) -> Callable[[Job], None]:
+        def note(job: Job) -> None:
+            background[name] = job.background
+            together.wait()
+
+        return note
+
+    heavy = {"light": False, "first": True, "second": True}
+    schedule(cache, *(Toy(name, do=build(name), heavy=it) for name, it in heavy.items())).run()
+    assert background == {"light": True, "first": False, "second": True}
+
+
 def test_the_first_failure_ends_the_others_and_is_raised(cache: Cache) -> None:
     started = threading.Event()
 

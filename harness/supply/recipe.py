@@ -24,6 +24,7 @@ class Job:
     is kept after a failure or an interrupt, so that the next run can go on there.
     `needs` maps the names of the needed recipes to their finished entries. `shared` is
     the folder for caches that all recipes use together (Go's module and build caches).
+    A `background` job takes what another one leaves of the processors.
     """
 
     out: Path
@@ -32,6 +33,7 @@ class Job:
     needs: Mapping[str, Path]
     log: Path
     say: Callable[[str], None]
+    background: bool = False
 
     def run(
         self,
@@ -41,6 +43,7 @@ class Job:
         cwd: Path | None = None,
         timeout: float = 3600,
         on_line: Callable[[str], None] | None = None,
+        niceness: int = 0,
     ) -> str:
         """Run a program with its output in this job's log (harness.process.run)."""
         return process.run(
@@ -50,6 +53,7 @@ class Job:
             log=self.log,
             timeout=timeout,
             on_line=on_line,
+            niceness=niceness,
         )
 
 

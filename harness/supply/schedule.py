@@ -73,7 +73,10 @@ class Schedule:
             if busy or not self._has_place(recipe):
                 continue
             del self._waiting[recipe.name]
-            thread = threading.Thread(target=self._work, args=(recipe,), name=recipe.name)
+            ahead = any(other.heavy for other, _ in self._running.values())
+            thread = threading.Thread(
+                target=self._work, args=(recipe, ahead or not recipe.heavy), name=recipe.name
+            )
             # A thread that does not end after Ctrl-C must not keep the prompt away.
             thread.daemon = True
             self._running[recipe.name] = (recipe, thread)
@@ -89,16 +92,16 @@ class Schedule:
             thread.join(JOIN_SECONDS)
             self._progress.fail(_task(name), "stopped")
 
-    def _work(self, recipe: Recipe) -> None:
+    def _work(self, recipe: Recipe, background: bool) -> None:
         error: BaseException | None = None
         try:
             with self._scope:
-                self._build(recipe)
+                self._build(recipe, background)
         except BaseException as caught:  # raised again in the caller's thread
             error = caught
         self._finished.put((recipe.name, error))
 
-    def _build(self, recipe: Recipe) -> None:
+    def _build(self, recipe: Recipe, background: bool) -> None:
         name, key = recipe.name, self._keys[recipe.name]
         task = _task(name)
         note = "done"
@@ -130,6 +133,7 @@ class Schedule:
                     },
                     log=log,
                     say=self._teller(name),
+                    background=background,
                 )
                 host_packages.ensure(recipe.packages, job)
                 recipe.build(job)

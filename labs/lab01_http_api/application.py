@@ -78,13 +78,7 @@ def application(lab: LabContext) -> None:
     engine, auth = lab.path("db"), lab.path("kubernetes")
     lab.http.post(
         f"/v1/{engine}/roles/service",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "5s",
-            "max_ttl": "9s",
-        },
+        json=lab.orders.role(default_ttl="5s", max_ttl="9s"),
     )
     policy = (
         f'path "{engine}/creds/service" {{ capabilities = ["read"] }}\n'

@@ -34,12 +34,7 @@ def prepare_engines(lab: LabContext) -> None:
     lab.http.post(f"/v1/{db}/config/shop", json=lab.orders.connection(["shop"]))
     lab.http.post(
         f"/v1/{db}/roles/shop",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "10m",
-        },
+        json=lab.orders.role(default_ttl="10m"),
     )
     lab.http.post(f"/v1/sys/mounts/{pki}", json={"type": "pki"})
     root = {"common_name": "lab 02 root", "ttl": "24h", "key_type": "ec", "key_bits": 256}

@@ -51,12 +51,7 @@ def ask_the_agent(lab: LabContext) -> None:
     """
     lab.http.post(
         f"/v1/{lab.path('db')}/roles/lab03-long",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "5m",
-        },
+        json=lab.orders.role(default_ttl="5m"),
     )
     policy = f'path "{creds(lab)}" {{ capabilities = ["read"] }}'
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('door')}", json={"policy": policy})

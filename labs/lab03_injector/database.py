@@ -97,13 +97,7 @@ def database_user(lab: LabContext) -> None:
     lab.http.post(f"/v1/{engine}/config/shop", json=lab.orders.connection(allowed))
     lab.http.post(
         f"/v1/{engine}/roles/lab03",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "6s",
-            "max_ttl": "12s",
-        },
+        json=lab.orders.role(default_ttl="6s", max_ttl="12s"),
     )
     policy = f'path "{engine}/creds/lab03" {{ capabilities = ["read"] }}'
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('shop')}", json={"policy": policy})

@@ -121,13 +121,7 @@ def database_users(lab: LabContext) -> None:
     )
     lab.http.post(
         f"/v1/{engine}/roles/orders",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "1m",
-            "max_ttl": "2h",
-        },
+        json=lab.orders.role(default_ttl="1m", max_ttl="2h"),
     )
     lab.http.post(
         f"/v1/{engine}/static-roles/report",

@@ -44,6 +44,11 @@ class KubeError(Exception):
         """Somebody else changed the object in between, or it exists already."""
         return self.status == 409
 
+    @property
+    def busy(self) -> bool:
+        """Too many requests, or a kind whose storage is not ready yet."""
+        return self.status == 429
+
 
 class KubeApi(Protocol):
     """Get, list, write. `namespace` is required: no resource here is cluster-scoped."""

@@ -38,6 +38,8 @@ log = logging.getLogger("operator")
 
 _RESYNC = 600.0
 _RETRY = 5.0
+# What the API server itself asks for (Retry-After) while it makes ready to store a new kind.
+_RETRY_BUSY = 1.0
 _CONFIG_WORKERS = 2
 _DRAIN = 10.0
 
@@ -105,8 +107,10 @@ class Operator:
 
     async def prime(self) -> None:
         """List everything into the store and put every object into its queue."""
-        for kind in model.KINDS:
-            for obj in await self._list(kind):
+        # All at once: right after an installation each kind makes whoever lists it wait.
+        lists = await asyncio.gather(*(self._list(kind) for kind in model.KINDS))
+        for kind, found in zip(model.KINDS, lists, strict=True):
+            for obj in found:
                 self.store.put(kind, obj)
         for kind, controller in self.controllers.items():
             for obj in self.store.all(kind):
@@ -119,7 +123,7 @@ class Operator:
             except KubeError as error:
                 hint = "; is the CRD installed?" if error.not_found else ""
                 log.warning("list of %s: %s%s", kind, error, hint)
-                await asyncio.sleep(_RETRY)
+                await asyncio.sleep(_RETRY_BUSY if error.busy else _RETRY)
 
     async def resync(self) -> None:
         """Compare the store with a fresh list now and again, until cancelled."""

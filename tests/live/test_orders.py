@@ -26,12 +26,7 @@ def engine(lab_context: Callable[[str], LabContext]) -> Iterator[tuple[LabContex
     lab.http.post(f"/v1/{path}/config/shop", json=lab.orders.connection(roles=["app"]))
     lab.http.post(
         f"/v1/{path}/roles/app",
-        json={
-            "db_name": "shop",
-            "creation_statements": [lab.orders.create_user],
-            "revocation_statements": [lab.orders.revoke_user],
-            "default_ttl": "5m",
-        },
+        json=lab.orders.role(default_ttl="5m"),
     )
     yield lab, path
     runner.reset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -15,7 +16,7 @@ from standins.operator.queueing import Controller
 from standins.operator.store import Store
 from standins.operator.uninstall import remove_finalizers
 from tests.standins.operator.memorykube import MemoryKube
-from tests.standins.operator.world import HOME, play
+from tests.standins.operator.world import HOME, play, world
 
 KEY = Key(model.STATIC, "apps", "one")
 
@@ -294,5 +295,19 @@ def test_uninstall_frees_what_would_be_stuck() -> None:
             "somebody/else"
         ]
         assert own in kube.objects[model.AUTH, "apps", "default"]["metadata"]["finalizers"]
+
+    play(scene)
+
+
+def test_kinds_that_are_not_ready_are_listed_again_together_and_soon() -> None:
+    async def scene() -> None:
+        async with world() as w:
+            for kind in model.KINDS:
+                w.kube.failures["list", kind] = KubeError(429, "storage is (re)initializing")
+            started = time.monotonic()
+            await w.operator.prime()
+            # As long as the API server asks for, once: not once for each kind.
+            assert time.monotonic() - started < 2
+            assert w.operator.store.all(model.CONNECTION)
 
     play(scene)
