@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,35 +12,45 @@ from pathlib import Path
 
 import pytest
 
+from harness import cli, cli_common
 from harness.paths import CHECKOUT
 
 HELP_SECONDS = 1.0
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
-    return Lab(tmp_path)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lab:
+    return Lab(tmp_path, monkeypatch, capsys)
 
 
 class Lab:
-    """The command line in a process of its own, with a state folder of the test's own."""
+    """The command line, with a state folder of the test's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         self.state = folder / "state"
-        self.variables = {
-            **os.environ,
-            "LAB_STATE": str(self.state),
-            # Nothing listens there: no test of this file may reach an engine.
-            "DOCKER_HOST": f"unix://{folder}/no-engine.sock",
-            "NO_COLOR": "1",
-            "COLUMNS": "200",
-        }
+        self._capsys = capsys
+        # Nothing listens there: no test of this file may reach an engine.
+        nowhere = f"unix://{folder}/no-engine.sock"
+        variables = {"LAB_STATE": str(self.state), "DOCKER_HOST": nowhere, "NO_COLOR": "1"}
+        for name, value in {**variables, "COLUMNS": "200"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(cli_common.messages, "width", 200)
+        # What a signal does is not this process's to change: pytest listens, too.
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command in this process."""
+        self._capsys.readouterr()
+        status = cli.main(list(words))
+        return subprocess.CompletedProcess(words, status, *self._capsys.readouterr())
+
+    def apart(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command in a process of its own, as a person starts it."""
         return subprocess.run(
             [sys.executable, "-m", "harness.cli", *words],
             cwd=CHECKOUT,
-            env=self.variables,
             text=True,
             capture_output=True,
             timeout=60,
@@ -48,9 +59,9 @@ class Lab:
 
 
 def test_help_answers_at_once(lab: Lab) -> None:
-    lab("--help")  # compiled files are there now
+    lab.apart("--help")  # compiled files are there now
     started = time.monotonic()
-    result = lab("--help")
+    result = lab.apart("--help")
     assert result.returncode == 0
     assert "run" in result.stdout
     assert time.monotonic() - started < HELP_SECONDS * _slowness()
@@ -86,8 +97,15 @@ def test_bad_input(lab: Lab, words: tuple[str, ...], code: int, says: str) -> No
     assert result.stdout == ""
 
 
+def test_a_process_ends_with_the_code_and_one_sentence(lab: Lab) -> None:
+    result = lab.apart("check", "77")
+    assert result.returncode == 2
+    assert "there is no lab '77'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_an_engine_that_does_not_answer_is_named(lab: Lab) -> None:
-    result = lab("up")
+    result = lab.apart("up")
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
     assert "no-engine.sock" in result.stderr

@@ -331,7 +331,9 @@ require (
 replace (
 	github.com/99designs/keyring => github.com/Jeffail/keyring v1.2.3
 	github.com/hashicorp/go-discover => ./without/discover
+	github.com/hashicorp/go-gcp-common => ./without/gcp
 	github.com/hashicorp/vault => ./src
+	github.com/hashicorp/vault-hcp-lib => ./without/hcp
 	github.com/ma314smith/signedxml v1.1.1 => github.com/moov-io/signedxml v1.1.1
 	github.com/okta/okta-sdk-golang/v5 => ./without/okta
 )
