@@ -27,9 +27,9 @@ def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Itera
         yield
         return
     words = [
-        *(sys.executable, "-m", "harness.cli", "fetch"),
+        *(sys.executable, "-m", "harness.cli"),
+        *("fetch", "--supply", supply, "--vault", flavour),
         *(lab.number for lab in labs),
-        *("--supply", supply, "--vault", flavour),
     ]
     scope = process.Scope()
 

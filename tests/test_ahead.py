@@ -37,7 +37,7 @@ def test_the_later_labs_parts_are_fetched_politely(
     with fetching([toy], "offline", "openbao", log):
         wait_for("the log", lambda: log.exists() and "niceness" in log.read_text(), timeout=10)
     niceness = log.read_text().split()[-1]
-    assert f"fetch {toy.number} --supply offline --vault openbao niceness" in log.read_text()
+    assert f"fetch --supply offline --vault openbao {toy.number} niceness" in log.read_text()
     assert int(niceness) >= 10
 
 

@@ -28,9 +28,9 @@ def ask_agent(lab: LabContext, path: str) -> dict[str, object]:
 @injector.step(
     "Ask the agent instead of Vault",
     hints=[
-        "A role `lab03-long` of lab03-db (as `lab03`, but default_ttl 5m), a policy `lab03-door` "
-        "that reads lab03-db/creds/lab03-long, and `make_role(lab, 'door', [lab.path('app'), "
-        "lab.path('door')])`.",
+        "A role `lab03-long` of lab03-db (`lab.orders.role(default_ttl='5m')`), a policy "
+        "`lab03-door` that reads lab03-db/creds/lab03-long, and `make_role(lab, 'door', "
+        "[lab.path('app'), lab.path('door')])`.",
         "A pod `door` with that role, `agent-cache-enable` and `agent-inject-token`. In its "
         "container app: `curl http://127.0.0.1:8200/v1/lab03-kv/data/app`, without a token; then "
         "twice `.../v1/lab03-db/creds/lab03-long`: the same user. `ask_agent(lab, path)` does it. "

@@ -69,9 +69,8 @@ def state_of(lab: LabContext) -> dict[str, Any]:
     "A database user that is replaced while the application runs",
     hints=[
         "`lab.orders.prepare()`; mount type `database` at lab03-db; its `/config/shop` gets "
-        "`lab.orders.connection(['lab03', 'lab03-long'])`, its `/roles/lab03` the "
-        "creation_statements [lab.orders.create_user], the revocation_statements "
-        "[lab.orders.revoke_user], default_ttl 6s and max_ttl 12s. Policy `lab03-shop` reads "
+        "`lab.orders.connection(['lab03', 'lab03-long'])`, its `/roles/lab03` gets "
+        "`lab.orders.role(default_ttl='6s', max_ttl='12s')`. Policy `lab03-shop` reads "
         "lab03-db/creds/lab03; `make_role(lab, 'shop', [lab.path('shop')])`.",
         "Put `SOURCE` into a ConfigMap `shop` under the name shop.py and apply `shop_pod(lab)`. "
         "Watch `state_of(lab)`: a third database user within half a minute.",

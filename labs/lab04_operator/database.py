@@ -84,9 +84,9 @@ def lease_of(lab: LabContext, name: str, namespace: str = "") -> str:
     "Database users, renewed and replaced",
     hints=[
         "`prepare_database(lab)`; the engine as in lab 01 (`lab.orders.connection(roles)`); "
-        "roles/orders (`lab.orders.create_user`, `revoke_user`, default_ttl 1m, max_ttl 2h), "
-        "static-roles/report (username REPORT, rotation_period 15s); a policy `lab04-orders`: read "
-        "creds/orders and static-creds/report.",
+        "roles/orders (`lab.orders.role(default_ttl='1m', max_ttl='2h')`), static-roles/report "
+        "(username REPORT, rotation_period 15s); a policy `lab04-orders`: read creds/orders and "
+        "static-creds/report.",
         "A Deployment `orders` (`program('orders')`) with DB_USER and DB_PASSWORD from the Secret "
         "orders; a VaultDynamicSecret `orders`: mount, path creds/orders, renewalPercent 10, "
         "rolloutRestartTargets, destination {name: orders, create: true}. Another, `report`: path "
