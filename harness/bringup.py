@@ -8,8 +8,9 @@ an interrupted run is completed by the next one with the same port and flavour.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from harness.place import Place, flavour_of
 from harness.services import free_port, outside_service, port_is_free
 from harness.supply import engine
 from harness.supply.base import Progress, Provided
+from harness.wait import ended_by
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
 # Parts whose image pods use, so the node must have it.
@@ -202,21 +204,37 @@ class BringUp:
         return install
 
     def _at_once(self, tasks: Mapping[str, Callable[[], str]]) -> None:
-        """Run the tasks side by side; report each; raise what the first failed one raised."""
+        """Run the tasks side by side; report each; raise what failed first.
+
+        After a failure, and after Ctrl-C, the others end as soon as they wait for something.
+        """
         if not tasks:
             return
-        with ThreadPoolExecutor(len(tasks)) as pool:
-            running = [pool.submit(self._reported, name, task) for name, task in tasks.items()]
+        end = threading.Event()
+        failures: list[BaseException] = []
+
+        def stop() -> None:
+            end.set()
+            self.place.cluster.end_creation()
+
+        def run(name: str, task: Callable[[], str]) -> None:
             try:
-                wait(running, return_when=FIRST_EXCEPTION)
+                with ended_by(end):
+                    self._reported(name, task)
+            except BaseException as error:  # raised again in the caller's thread
+                failures.append(error)
+                stop()
+
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            running = [pool.submit(run, name, task) for name, task in tasks.items()]
+            try:
+                wait(running)
             except BaseException:
-                self.place.cluster.end_creation()
+                stop()
                 raise
-            if any(_failed(future) for future in running):
-                self.place.cluster.end_creation()
-        # The first that failed is the cause; others may have failed because of it.
-        for future in sorted(running, key=lambda future: not _failed(future)):
-            future.result()
+        # The first is the cause; others may have failed because of it.
+        if failures:
+            raise failures[0]
 
     def _reported(self, name: str, task: Callable[[], str]) -> None:
         try:
@@ -231,10 +249,6 @@ class BringUp:
 
     def _write(self) -> None:
         write_json(self.place.record_file, self.record)
-
-
-def _failed(future: Future[None]) -> bool:
-    return future.done() and future.exception() is not None
 
 
 def _path(part: Provided) -> Path:

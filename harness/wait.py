@@ -5,18 +5,35 @@ something true, under one monotonic deadline. Only the transient errors that the
 lists are retried: anything else is a real answer and is raised at once. When it gives
 up, it names the condition, the last value and the last error it saw, and what
 `explain` can add: events, log lines, Vault's answer.
+
+Ctrl-C reaches the main thread alone; waits of other threads end with `ended_by`.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from harness.errors import GaveUp
 from harness.redact import redact
 
 T = TypeVar("T")
+
+_end: ContextVar[threading.Event | None] = ContextVar("end", default=None)
+
+
+@contextmanager
+def ended_by(event: threading.Event) -> Iterator[None]:
+    """While the block runs, `wait_for` in this thread gives up as soon as `event` is set."""
+    token = _end.set(event)
+    try:
+        yield
+    finally:
+        _end.reset(token)
 
 
 def wait_for(
@@ -32,7 +49,8 @@ def wait_for(
     """Call `probe` each `every` seconds until it returns a true value; return that.
 
     `what` completes the sentence "waited for …". `timeout` is in seconds. Raises GaveUp
-    with the last value, the last transient error and the text of `explain()`.
+    with the last value, the last transient error and the text of `explain()`; at once,
+    without these, when the wait was ended from outside (`ended_by`).
     """
     deadline = time.monotonic() + timeout
     last: object = None
@@ -48,13 +66,23 @@ def wait_for(
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             break
-        time.sleep(min(every, remaining))
+        if _sleep(min(every, remaining)):
+            raise GaveUp(f"the wait for {what} was ended")
     seen = f"last error: {error}" if error else f"last seen: {last!r}"
     details = _explanation(explain)
     raise GaveUp(
         redact(f"waited {timeout:.0f}s for {what}; {seen}" + (f"\n{details}" if details else "")),
         hint=hint or "./lab status, then the same command again",
     )
+
+
+def _sleep(seconds: float) -> bool:
+    """Let `seconds` pass; True, and sooner, when somebody has ended the waits of this thread."""
+    end = _end.get()
+    if end is None:
+        time.sleep(seconds)
+        return False
+    return end.wait(seconds)
 
 
 def pause(seconds: float) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from harness.errors import GaveUp
-from harness.wait import wait_for
+from harness.wait import ended_by, wait_for
 
 
 def test_returns_the_first_true_value() -> None:
@@ -60,3 +62,14 @@ def test_a_failing_explanation_does_not_hide_the_failure() -> None:
     with pytest.raises(GaveUp) as caught:
         wait_for("it", lambda: False, timeout=0.01, every=0.001, explain=explain)
     assert "no explanation: RuntimeError: no cluster" in caught.value.what
+
+
+def test_a_wait_is_ended_from_outside_and_no_later_one() -> None:
+    end = threading.Event()
+    threading.Timer(0.05, end.set).start()
+    started = time.monotonic()
+    with pytest.raises(GaveUp, match="the wait for the moon was ended"), ended_by(end):
+        wait_for("the moon", lambda: False, timeout=60, every=30)
+    assert time.monotonic() - started < 10
+    with pytest.raises(GaveUp, match="waited 0s for the moon"):
+        wait_for("the moon", lambda: False, timeout=0.01, every=0.001)
