@@ -81,11 +81,11 @@ def trust_keys(lab: LabContext, second: SecondVault) -> None:
         "`second = second_vault(lab)`, then `second.http` as `lab.http`: KV v2 `lab04-pay` with "
         "`shop` (password `lab.secret('pay-1')`), policy lab04-pay, `trust_keys(lab, second)`, an "
         "approle method `lab04-approle` with a role `shop`.",
-        "A Secret `second-ca`, a VaultConnection `second` (timeout 5s), a VaultAuthGlobal "
-        "`payments` with vaultConnectionRef, defaultAuthMethod jwt and jwt: mount, role, "
-        "audiences. VaultAuths: second-jwt (vaultAuthGlobalRef, jwt: serviceAccount shop), "
-        "second-copied (jwt: secretRef, a Secret with the key `jwt`), second-role (appRole: "
-        "roleId, secretRef, a Secret with the key `id`).",
+        "A Secret `second-ca`, a VaultConnection `second`, a VaultAuthGlobal `payments` with "
+        "vaultConnectionRef, defaultAuthMethod jwt and jwt: mount, role, audiences. VaultAuths: "
+        "second-jwt (vaultAuthGlobalRef, jwt: serviceAccount shop), second-copied (jwt: secretRef, "
+        "a Secret with the key `jwt`), second-role (appRole: roleId, secretRef, a Secret with the "
+        "key `id`).",
         "VaultStaticSecrets pay-jwt, pay-copied and pay-role, one through each, from lab04-pay/"
         "shop, refreshAfter 5s.",
     ],
@@ -95,7 +95,6 @@ def two_vaults(lab: LabContext) -> None:
     The payments team has a Vault of its own: another address, another CA, another
     administrator. For the operator that is one more **VaultConnection**; each secret goes by
     way of its VaultAuth to the Vault that it comes from. The two know nothing of each other.
-    Its `timeout` says how long an answer may take: a minute, if nothing is said.
 
     The second Vault may not call our API server, so it does not use the kubernetes method.
     Three other ways, from good to bad:
@@ -138,7 +137,7 @@ path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultConnection
 metadata: {{name: second}}
-spec: {{address: {second.pod_addr}, caCertSecretRef: second-ca, timeout: 5s}}
+spec: {{address: {second.pod_addr}, caCertSecretRef: second-ca}}
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultAuthGlobal
