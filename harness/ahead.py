@@ -27,8 +27,7 @@ def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Itera
         yield
         return
     words = [
-        *(sys.executable, "-m", "harness.cli"),
-        *("fetch", "--supply", supply, "--vault", flavour),
+        *(sys.executable, "-m", "harness.cli", "fetch", "--supply", supply, "--vault", flavour),
         *(lab.number for lab in labs),
     ]
     scope = process.Scope()
