@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.errors import UsageError
+from harness.base.errors import UsageError
 from harness.integrations.base import Integration, Site
 from harness.integrations.control_plane import ControlPlaneIntegration
 from harness.integrations.csi import CsiIntegration

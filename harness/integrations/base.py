@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.kube import Kube
+from harness.clients.kube import Kube
 from harness.supply.base import Provided
 
 

@@ -6,8 +6,8 @@ node are the cluster's own. The node must have the image that the KMS plugin run
 
 from __future__ import annotations
 
-from harness.controlplane import ControlPlane
-from harness.controlplane_keys import NEED
+from harness.controlplane.change import ControlPlane
+from harness.controlplane.encryption import NEED
 from harness.integrations.base import Integration, Site
 
 

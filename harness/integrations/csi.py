@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
+from harness.base.paths import CHECKOUT, clusters
+from harness.clients.kube import Object
 from harness.integrations import csi_health, helm
 from harness.integrations.base import Integration, Site
-from harness.kube import Object
-from harness.paths import CHECKOUT, clusters
 
 NAMESPACE = "csi"
 DRIVER_NAMESPACE = "kube-system"

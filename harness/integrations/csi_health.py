@@ -11,11 +11,11 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from harness.errors import LabError
+from harness.base.errors import LabError
+from harness.base.wait import wait_for
+from harness.clients.kube import Kube, Object
 from harness.integrations.base import Site
-from harness.kube import Kube, Object
-from harness.notes import read_json, write_json
-from harness.wait import wait_for
+from harness.lab.notes import read_json, write_json
 
 DRIVER = "secrets-store.csi.k8s.io"
 API = "secrets-store.csi.x-k8s.io/v1"

@@ -18,10 +18,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness import process
-from harness.errors import EnvironmentLacks, UsageError
+from harness.base import process
+from harness.base.errors import EnvironmentLacks, UsageError
+from harness.base.paths import clusters
 from harness.integrations.base import Site
-from harness.paths import clusters
 from harness.supply.base import VERSIONS_FILE
 
 CHARTS_VARIABLE = "LAB_CHARTS"

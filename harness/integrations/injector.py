@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
+from harness.base.paths import CHECKOUT
+from harness.base.wait import wait_for
+from harness.clients.kube import Kube, KubeRefused, Object, Objects
+from harness.clients.kube_objects import KubeUnreachable
 from harness.integrations import helm
 from harness.integrations.base import Integration, Site
-from harness.kube import Kube, KubeRefused, Object, Objects
-from harness.kube_objects import KubeUnreachable
-from harness.paths import CHECKOUT
-from harness.wait import wait_for
 
 NAMESPACE = "vault-injector"
 DEPLOYMENT = "vault-agent-injector"

@@ -13,11 +13,11 @@ from typing import Any
 
 import yaml
 
+from harness.base.paths import CHECKOUT
+from harness.base.wait import wait_for
+from harness.clients.kube import Kube, Object
 from harness.integrations import helm
 from harness.integrations.base import Integration, Site
-from harness.kube import Kube, Object
-from harness.paths import CHECKOUT
-from harness.wait import wait_for
 
 NAMESPACE = "vault-secrets-operator-system"
 MANAGER = "vault-secrets-operator-controller-manager"

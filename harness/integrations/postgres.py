@@ -16,14 +16,14 @@ import psycopg
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 
-from harness.errors import LabError, NotUp
+from harness.base.errors import LabError, NotUp
+from harness.base.network import LOCALHOST, free_port, outside_service
+from harness.base.paths import PROJECT
+from harness.base.redact import Secret
+from harness.base.wait import wait_for
 from harness.integrations.base import Integration, Site
-from harness.notes import read_json, write_json
-from harness.paths import PROJECT
-from harness.redact import Secret
-from harness.services import LOCALHOST, free_port, outside_service
-from harness.supply import engine
-from harness.wait import wait_for
+from harness.lab.notes import read_json, write_json
+from harness.supply.engine import engine
 
 START_SECONDS = 60.0
 PORT = 5432
@@ -126,14 +126,14 @@ def _create(site: Site, name: str) -> None:
             "password": password,
         },
     )
-    testcontainers_config.ryuk_disabled = True  # removed by label instead (harness.vault)
+    testcontainers_config.ryuk_disabled = True  # removed by label instead (harness.servers.vault)
     container = (
         DockerContainer(site.provided["postgres"].image)
         .with_name(name)
         .with_envs(POSTGRES_PASSWORD=password, POSTGRES_DB=DATABASE)
         .with_kwargs(network=site.network, labels=dict(site.labels), hostname="postgres")
     )
-    # As in harness.vault: only docker-py's (address, port) form keeps it off other interfaces.
+    # Only docker-py's (address, port) form keeps it off other interfaces.
     container.ports = {f"{PORT}/tcp": (LOCALHOST, port)}  # type: ignore[dict-item] # see above
     try:
         container.start()

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import NotUp
+from harness.base.errors import NotUp
+from harness.base.network import free_port, outside_service
+from harness.clients.kube import Kube
+from harness.clients.vault import VaultHTTP
 from harness.integrations.base import Integration, Site
-from harness.kube import Kube
-from harness.notes import read_json, write_json
-from harness.services import free_port, outside_service
-from harness.vault import FLAVOURS, VaultServer
-from harness.vaulthttp import VaultHTTP
+from harness.lab.notes import read_json, write_json
+from harness.servers.vault import FLAVOURS, VaultServer
 
 NAME = "second-vault"
 POD_ADDR = f"https://{NAME}.vault.svc:8200"

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.errors import UsageError
-from harness.paths import clusters
+from harness.base.errors import UsageError
+from harness.base.paths import clusters
 
 VERSIONS_FILE = "versions.toml"
 
@@ -60,7 +60,7 @@ class Provided:
 
 
 class Progress(Protocol):
-    """Where long work reports to (harness.progress). Calls may come from any thread."""
+    """Where long work reports to (harness.base.progress). Calls may come from any thread."""
 
     def start(self, name: str, doing: str) -> None:
         """Work on `name` began; how long it took last time is the listener's to know."""

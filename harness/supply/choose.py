@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from harness.errors import EnvironmentLacks, UsageError
-from harness.supply import registries, web
+from harness.base.errors import EnvironmentLacks, UsageError
 from harness.supply.base import Part, Progress, Supply, find_part
-from harness.supply.downloads import Host, Release
-from harness.supply.offline import OfflineSupply, cannot_build
-from harness.supply.online import OnlineSupply
-from harness.supply.registries import Reference
+from harness.supply.offline.supply import OfflineSupply, cannot_build
+from harness.supply.online import registries, web
+from harness.supply.online.downloads import Host, Release
+from harness.supply.online.registries import Reference
+from harness.supply.online.supply import OnlineSupply
 
 SUPPLIES = ("auto", "online", "offline")
 # A registry that takes longer to say hello is no place to fetch half a gigabyte from.

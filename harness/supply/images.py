@@ -20,10 +20,11 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from harness import process
-from harness.errors import EnvironmentLacks
-from harness.paths import PROJECT
-from harness.supply import engine, oci
+from harness.base import process
+from harness.base.errors import EnvironmentLacks
+from harness.base.paths import PROJECT
+from harness.supply import oci
+from harness.supply.engine import engine
 
 KEY_LABEL = f"{PROJECT}.key"
 # Which name an image was made for: all that tells an outdated one whose name has moved on.

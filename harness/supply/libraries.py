@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from harness import process
-from harness.errors import UsageError
-from harness.paths import CHECKOUT, clusters
+from harness.base import process
+from harness.base.errors import UsageError
+from harness.base.paths import CHECKOUT, clusters
 
 # The Python of the Debian release that the app image is made of.
 PYTHON = "3.11"

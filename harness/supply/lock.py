@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.errors import EnvironmentLacks, UsageError
-from harness.paths import state_root
+from harness.base.errors import EnvironmentLacks, UsageError
+from harness.base.paths import state_root
 
 LOCK_FILE = "supply.lock.json"
 _ABOUT = "digests as first seen by this checkout; delete an entry to accept another digest"

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.paths import CHECKOUT, clusters
+from harness.base.paths import CHECKOUT, clusters
 
 # What runs; manifests and texts for people stay outside.
 SUFFIXES = (".py", ".proto")

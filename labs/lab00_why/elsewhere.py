@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.context import LabContext
-from harness.pods import expect_running, from_secret
-from harness.process import CommandFailed
+from harness.base.process import CommandFailed
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import expect_running, from_secret
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why
 from labs.lab00_why.people import allowed, as_account, ask_as, may, secrets_path

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.context import LabContext
-from harness.controlplane_keys import survey, writer, writer_of
-from harness.process import CommandFailed
-from harness.redact import Secret
+from harness.base.process import CommandFailed
+from harness.base.redact import Secret
+from harness.controlplane.encryption import survey, writer, writer_of
+from harness.lab.context import LabContext
 from labs.lab00_why.etcd import etcd_key, raw, readable
 from labs.lab00_why.lab import why
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.redact import redact
+from harness.base.redact import redact
+from harness.lab.context import LabContext
 from labs.lab00_why.lab import why
 
 READER = "etcd-reader"

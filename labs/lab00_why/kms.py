@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.controlplane_keys import writer_of
-from harness.controlplane_manifest import PLUGIN_FILES, SOCKETS, Plugin
-from harness.paths import PROJECT
+from harness.base.paths import PROJECT
+from harness.controlplane.encryption import writer_of
+from harness.controlplane.settings import PLUGIN_FILES, SOCKETS, Plugin
+from harness.lab.context import LabContext
 from labs.lab00_why.encrypt import (
     configuration,
     expect_value,

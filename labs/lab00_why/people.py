@@ -14,9 +14,9 @@ from typing import Any
 
 from kubernetes import client
 
-from harness.context import LabContext
-from harness.kube import REQUEST_SECONDS
-from harness.process import CommandFailed
+from harness.base.process import CommandFailed
+from harness.clients.kube import REQUEST_SECONDS
+from harness.lab.context import LabContext
 
 RBAC = "rbac.authorization.k8s.io"
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.context import LabContext
-from harness.paths import PROJECT
-from harness.vault import FLAVOURS
+from harness.base.paths import PROJECT
+from harness.lab.context import LabContext
+from harness.servers.vault import FLAVOURS
 
 TEAMS = ("shop", "billing")
 # Secrets that come after the policies: one elsewhere, one in the folder of a reader.

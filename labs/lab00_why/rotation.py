@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.context import LabContext
-from harness.controlplane import SERVES
-from harness.controlplane_keys import reads, survey
+from harness.controlplane.change import SERVES
+from harness.controlplane.encryption import reads, survey
+from harness.lab.context import LabContext
 from labs.lab00_why.ciphers import settle
 from labs.lab00_why.encrypt import (
     SECRETS,

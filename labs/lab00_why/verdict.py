@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import UsageError
-from harness.registry import find_steps
-from harness.steps import Step
+from harness.base.errors import UsageError
+from harness.lab.catalog import find_steps
+from harness.lab.steps import Step
 
 HERE = "00.why_vault"
 WIDTH = 96
@@ -80,7 +80,7 @@ class Row:
 def link(step: Step) -> str:
     """Where a notebook has this step: its heading, in the notebook of its lab."""
     # Importing it takes a moment that only who renders should wait for.
-    from harness.render import file_name
+    from harness.notebook.render import file_name
 
     # JupyterLab makes the anchor of a heading from its text.
     anchor = quote(f"Step {step.number}: {step.title}".replace(" ", "-"), safe=":,-")

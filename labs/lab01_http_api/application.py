@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.context import LabContext
-from harness.pods import confined, unprivileged
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import confined, unprivileged
 
 
 def service_account(lab: LabContext, name: str, namespace: str = "") -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab01_http_api.lab import http_api
 
 

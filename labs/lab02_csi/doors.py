@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.pods import file_sum
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in

@@ -7,9 +7,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.pods import file_sum
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in

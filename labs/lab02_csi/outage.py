@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.pods import file_sum, pod_events
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import file_sum, pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.refusals import refused_for, wait_for_refusal
 from labs.lab02_csi.rotation import allow_reading, write_version

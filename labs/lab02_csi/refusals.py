@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.pods import pod_events
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import pod, secret_class, service_account

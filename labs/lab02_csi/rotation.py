@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.pods import env_sum, file_sum
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.sync import owners, secret_object
 from labs.lab02_csi.trust import make_role

@@ -11,9 +11,9 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.pods import confined, expect_running, from_secret, unprivileged
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import confined, expect_running, from_secret, unprivileged
 
 API = "secrets-store.csi.x-k8s.io/v1"
 DRIVER = "secrets-store.csi.k8s.io"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     SECRETS,

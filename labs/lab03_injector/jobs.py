@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.kube import Object
+from harness.clients.kube import Object
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.database import connection_url
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector

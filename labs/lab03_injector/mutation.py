@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
-from harness.kube import Object
+from harness.clients.kube import Object
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,

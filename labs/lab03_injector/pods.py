@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from harness import expect, pods
-from harness.context import LabContext
-from harness.errors import GaveUp
-from harness.kube import Object
+from harness import expect
+from harness.base.errors import GaveUp
+from harness.clients.kube import Object
+from harness.lab.context import LabContext
+from harness.lab.kit import pods
 
 T = TypeVar("T")
 

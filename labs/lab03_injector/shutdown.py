@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import SECRETS, app_pod, asking, show, wait_quietly
 from labs.lab03_injector.trust import way_in

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import API_AUDIENCE
 

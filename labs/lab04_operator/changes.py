@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 
 from harness import expect
-from harness.context import LabContext
-from harness.kube import Object
-from harness.pods import from_secret
+from harness.clients.kube import Object
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     condition,

@@ -6,8 +6,8 @@ import base64
 from typing import Any
 
 from harness import expect
-from harness.context import LabContext
-from harness.diagnosis import LoginPath
+from harness.diagnosis.explain import LoginPath
+from harness.lab.context import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import custom, plain_secret, status, wait_valid
 

@@ -10,10 +10,10 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.context import LabContext
+from harness.base.redact import Secret
+from harness.clients.kube import Object
 from harness.integrations.operator import API, MANAGER, NAMESPACE, rolled_out
-from harness.kube import Object
-from harness.redact import Secret
+from harness.lab.context import LabContext
 
 __all__ = ["API", "MANAGER", "NAMESPACE", "rolled_out"]
 

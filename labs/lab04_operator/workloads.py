@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from harness.context import LabContext
-from harness.pods import confined, unprivileged
+from harness.lab.context import LabContext
+from harness.lab.kit.pods import confined, unprivileged
 
 PROGRAMS = Path(__file__).parent / "app"
 

@@ -21,8 +21,8 @@ from typing import Any
 import requests
 import websocket
 
-from harness.process import end_group
-from harness.wait import wait_for
+from harness.base.process import end_group
+from harness.base.wait import wait_for
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 WINDOW = "1400,1000"

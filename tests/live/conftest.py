@@ -14,7 +14,7 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from harness.supply import engine
+from harness.supply.engine import engine
 from tests.live import registry as registries
 
 

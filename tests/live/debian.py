@@ -10,9 +10,9 @@ from pathlib import Path
 
 import docker
 
-from harness.supply import apt
-from harness.supply.offline import OfflineSupply
-from harness.supply.recipes import all_recipes
+from harness.supply.offline import apt
+from harness.supply.offline.recipes import all_recipes
+from harness.supply.offline.supply import OfflineSupply
 
 
 def base_archive() -> Path:

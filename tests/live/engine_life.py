@@ -18,8 +18,9 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.supply import dockerd, engine, images, proc
-from harness.wait import wait_for
+from harness.base.wait import wait_for
+from harness.supply import images
+from harness.supply.engine import dockerd, engine, proc
 
 ENGINE_PID = Path("/var/run/docker.pid")
 CONTAINERD_PID = Path("/var/run/docker/containerd/containerd.pid")

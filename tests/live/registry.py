@@ -21,11 +21,11 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from harness import process
-from harness.errors import EnvironmentLacks
-from harness.supply import engine
-from harness.supply.registries import Reference
-from harness.wait import wait_for
+from harness.base import process
+from harness.base.errors import EnvironmentLacks
+from harness.base.wait import wait_for
+from harness.supply.engine import engine
+from harness.supply.online.registries import Reference
 
 PACKAGE = "docker-registry"
 _CONFIG = """\

@@ -15,18 +15,18 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from harness import diagnostics
-from harness.access import Access
-from harness.canary import KEEPERS, open_to_others, search
-from harness.context import LabContext
-from harness.environment import Environment
-from harness.errors import CheckFailed, LabError
-from harness.paths import CHECKOUT
-from harness.process import CommandFailed
-from harness.redact import MASK, Secret, redact
-from harness.render import NOTEBOOKS, file_name
-from harness.runner import Runner
-from harness.steps import expect
+from harness.base.errors import CheckFailed, LabError
+from harness.base.paths import CHECKOUT
+from harness.base.process import CommandFailed
+from harness.base.redact import MASK, Secret, redact
+from harness.environment import diagnostics
+from harness.environment.environment import Environment
+from harness.lab.access import Access
+from harness.lab.context import LabContext
+from harness.lab.steps import expect
+from harness.notebook.render import NOTEBOOKS, file_name
+from harness.proving.leaks import KEEPERS, open_to_others, search
+from harness.session.runner import Runner
 
 pytestmark = [pytest.mark.live, pytest.mark.last]
 

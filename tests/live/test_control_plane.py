@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from harness.access import Access
-from harness.controlplane import ControlPlane, Settings
-from harness.controlplane_apiserver import MANIFEST
-from harness.controlplane_keys import bring, mend, survey, writer_of
-from harness.environment import Environment
-from harness.errors import LabError
-from harness.kube import Kube
-from harness.supply import engine
-from harness.wait import wait_for
+from harness.base.errors import LabError
+from harness.base.wait import wait_for
+from harness.clients.kube import Kube
+from harness.controlplane.apiserver import MANIFEST
+from harness.controlplane.change import ControlPlane, Settings
+from harness.controlplane.encryption import bring, mend, survey, writer_of
+from harness.environment.environment import Environment
+from harness.lab.access import Access
+from harness.supply.engine import engine
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.paths import CHECKOUT
+from harness.base.paths import CHECKOUT
 from tests.live.engine_life import SCENARIOS
 
 # $1 is a folder on a real file system, the words after it are run.

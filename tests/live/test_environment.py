@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from harness.access import Access
-from harness.context import LabContext
-from harness.environment import Environment
-from harness.kube import ENVIRONMENT_LABEL, Kube
-from harness.paths import CHECKOUT, PROJECT
-from harness.place import CLUSTER_PREFIX
-from harness.registry import find_lab
-from harness.supply import engine
-from harness.vaulthttp import VaultHTTP
-from harness.wait import wait_for
+from harness.base.paths import CHECKOUT, PROJECT
+from harness.base.wait import wait_for
+from harness.clients.kube import ENVIRONMENT_LABEL, Kube
+from harness.clients.vault import VaultHTTP
+from harness.environment.environment import Environment
+from harness.environment.layout import CLUSTER_PREFIX
+from harness.lab.access import Access
+from harness.lab.catalog import find_lab
+from harness.lab.context import LabContext
+from harness.supply.engine import engine
 
 pytestmark = pytest.mark.live
 

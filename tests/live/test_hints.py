@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from harness import certs, inventory
-from harness.context import LabContext
-from harness.diagnosis import LoginPath, explain
-from harness.environment import Environment
-from harness.errors import LabError
-from harness.runner import Runner
-from harness.steps import Step
-from harness.wait import wait_for
+from harness.base.errors import LabError
+from harness.base.wait import wait_for
+from harness.diagnosis.explain import LoginPath, explain
+from harness.environment.environment import Environment
+from harness.lab.context import LabContext
+from harness.lab.steps import Step
+from harness.servers import certs
+from harness.session.runner import Runner
+from harness.snapshot import take as inventory
 from labs.lab01_http_api.trust import delegator
 
 pytestmark = pytest.mark.live

@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 import requests
 
-from harness import learn
-from harness.access import Access
-from harness.context import LabContext
-from harness.errors import EnvironmentLacks
-from harness.paths import CHECKOUT
-from harness.registry import find_lab
-from harness.render import EXERCISES, file_name, write_all
-from harness.runner import Progress, Runner
-from harness.steps import Lab
-from harness.wait import wait_for
-from tests import toylab
+from harness.base.errors import EnvironmentLacks
+from harness.base.paths import CHECKOUT
+from harness.base.wait import wait_for
+from harness.lab.access import Access
+from harness.lab.catalog import find_lab
+from harness.lab.context import LabContext
+from harness.lab.steps import Lab
+from harness.notebook import jupyter
+from harness.notebook.render import EXERCISES, file_name, write_all
+from harness.session.runner import Progress, Runner
+from tests.fakes import toylab
 from tests.live import chromium
 
 NOTEBOOK_SECONDS = 900.0
@@ -42,13 +42,13 @@ QUEUED = """[...document.querySelectorAll('.jp-InputPrompt')].some(
 SERVE = """
 import sys
 from pathlib import Path
-from harness import learn
-from tests import toylab
+from harness.notebook import jupyter
+from tests.fakes import toylab
 
-learn.all_labs = lambda: (toylab.toy,)
+jupyter.all_labs = lambda: (toylab.toy,)
 state, committed = Path(sys.argv[1]), Path(sys.argv[2])
-learn.copy_notebooks.__defaults__ = (committed,)
-learn.serve(toylab.access(state), toylab.toy, exercise=True, port=18888)
+jupyter.copy_notebooks.__defaults__ = (committed,)
+jupyter.serve(toylab.access(state), toylab.toy, exercise=True, port=18888)
 """
 
 
@@ -105,10 +105,10 @@ def test_a_server_that_does_not_start_says_why(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        learn, "settings", lambda root, token, port: {"Application": {"log_level": "nonsense"}}
+        jupyter, "settings", lambda root, token, port: {"Application": {"log_level": "nonsense"}}
     )
     with pytest.raises(EnvironmentLacks, match="log_level"):
-        learn.start(toylab.access(state), toylab.toy)
+        jupyter.start(toylab.access(state), toylab.toy)
 
 
 @pytest.fixture
@@ -135,9 +135,9 @@ def test_a_browser_runs_all_cells_and_the_last_check_passes(
     reports = CHECKOUT / "reports"
     picture = (reports if reports.is_dir() else tmp_path) / "jupyterlab.png"
     # The learner's copy of an earlier run has outputs: this run starts from a fresh one.
-    (learn.notebooks_of(environment.state) / file_name(first_lab)).unlink(missing_ok=True)
+    (jupyter.notebooks_of(environment.state) / file_name(first_lab)).unlink(missing_ok=True)
     progress = Progress(environment.state / "labs" / first_lab.number / "progress.json")
-    server = learn.start(environment, first_lab)
+    server = jupyter.start(environment, first_lab)
     try:
         page.open(server.url)
         # Focus first: menus act on the notebook that has it.

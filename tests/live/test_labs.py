@@ -1,12 +1,12 @@
-"""Every step of every lab: unsolved fails, solved passes, undone fails again (harness.proof)."""
+"""Every step of every lab: unsolved fails, solved passes, undone fails again."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.canary import KEEPERS, search
-from harness.plugin import told_shortly
-from harness.proof import Proofs, Turn
+from harness.proving.leaks import KEEPERS, search
+from harness.proving.plugin import told_shortly
+from harness.proving.proof import Proofs, Turn
 
 pytestmark = pytest.mark.live
 

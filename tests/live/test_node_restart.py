@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness.context import LabContext
-from harness.environment import Environment
-from harness.runner import Runner
-from harness.supply import engine
+from harness.environment.environment import Environment
+from harness.lab.context import LabContext
+from harness.session.runner import Runner
+from harness.supply.engine import engine
 from labs.lab04_operator.database import lease_of, leases, log_in, works_as
 from labs.lab04_operator.objects import same, secret, values, wait_rollout, wait_synced, wait_value
 

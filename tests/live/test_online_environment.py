@@ -20,13 +20,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.access import Access
-from harness.paths import CHECKOUT
-from harness.progress import reporting
-from harness.supply import engine, images
+from harness.base.paths import CHECKOUT
+from harness.base.progress import reporting
+from harness.lab.access import Access
+from harness.supply import images
 from harness.supply.base import Provided, find_part
-from harness.supply.downloads import Host
-from harness.supply.offline import OfflineSupply
+from harness.supply.engine import engine
+from harness.supply.offline.supply import OfflineSupply
+from harness.supply.online.downloads import Host
 from tests.live import registry as registries
 from tests.live.debian import make_debian
 

@@ -9,12 +9,13 @@ import docker
 import pytest
 from docker.errors import ImageNotFound
 
-from harness.errors import EnvironmentLacks, UsageError
-from harness.supply import choose, online
+from harness.base.errors import EnvironmentLacks, UsageError
+from harness.supply import choose
 from harness.supply.base import Part
 from harness.supply.lock import Lock
-from harness.supply.offline import OfflineSupply
-from harness.supply.online import OnlineSupply
+from harness.supply.offline.supply import OfflineSupply
+from harness.supply.online import supply as online
+from harness.supply.online.supply import OnlineSupply
 from tests.live.registry import Registry, relay
 
 Filled = Callable[[dict[str, str]], Registry]

@@ -14,9 +14,10 @@ from pathlib import Path
 import docker
 import pytest
 
-from harness.supply import built_image, online
 from harness.supply.base import Part, Provided, find_part
-from harness.supply.online import OnlineSupply
+from harness.supply.online import built_image
+from harness.supply.online import supply as online
+from harness.supply.online.supply import OnlineSupply
 from tests.live.debian import base_archive, make_debian
 from tests.live.registry import Registry
 from tests.live.test_online_registry import Heard

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from psycopg import sql
 
-from harness.context import LabContext
-from harness.runner import Runner
+from harness.lab.context import LabContext
+from harness.session.runner import Runner
 
 pytestmark = pytest.mark.live
 

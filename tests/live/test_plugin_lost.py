@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness import controlplane_plugin
-from harness.context import LabContext
-from harness.controlplane_manifest import Plugin
-from harness.runner import Runner
+from harness.controlplane import kms_plugin
+from harness.controlplane.settings import Plugin
+from harness.lab.context import LabContext
+from harness.session.runner import Runner
 from labs.lab00_why.encrypt import configuration, write
 from labs.lab00_why.kms import opened, prepare_vault, version_of
 
@@ -63,14 +63,14 @@ def world(lab_context: Callable[[str], LabContext]) -> Iterator[World]:
     lab.control_plane.set(configuration(lab, "kms", "identity"), reload=False, plugin=plugin)
     write(lab, "before")
     yield World(lab, plugin)
-    controlplane_plugin.start(lab.control_plane.node, plugin)
+    kms_plugin.start(lab.control_plane.node, plugin)
     runner.reset()
 
 
 def test_writing_ends_three_minutes_after_the_plugins_last_answer(world: World) -> None:
     lab = world.lab
     assert version_of(opened(lab, "before").seed) == 1, "the plugin wrapped the seed"
-    controlplane_plugin.stop(lab.control_plane.node)
+    kms_plugin.stop(lab.control_plane.node)
     gone = time.monotonic()
     numbers = iter(range(1000))
 
@@ -92,7 +92,7 @@ def test_writing_ends_three_minutes_after_the_plugins_last_answer(world: World) 
     assert ANSWER_SECONDS - POLL_SECONDS - EVERY_SECONDS <= seconds <= ANSWER_SECONDS + 10
     assert world.reads() == (200, 200), "and still"
 
-    controlplane_plugin.start(lab.control_plane.node, world.plugin)
+    kms_plugin.start(lab.control_plane.node, world.plugin)
     lab.wait_for(
         "writing to work again by itself",
         lambda: world.write("back")[0] in (201, 409),

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from harness import inventory, reset
-from harness.access import Access
-from harness.context import LabContext
-from harness.inventory import Inventory, Item
-from harness.inventory_model import compare
-from harness.steps import Lab
+from harness.lab.access import Access
+from harness.lab.context import LabContext
+from harness.lab.steps import Lab
+from harness.snapshot import restore as reset
+from harness.snapshot import take as inventory
+from harness.snapshot.model import compare
+from harness.snapshot.take import Inventory, Item
 
 pytestmark = pytest.mark.live
 

@@ -1,0 +1,233 @@
+"""Running other programs: output to a log file, a readable error, no orphan on Ctrl-C.
+
+Every program runs in a process group of its own. Ctrl-C reaches Python alone, which
+ends the whole group and waits for it, so that an interrupted build leaves no compiler
+running behind the prompt. Programs that worker threads start are ended through a `Scope`,
+since Ctrl-C reaches the main thread alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from pathlib import Path
+
+from harness.base.errors import LabError
+from harness.base.redact import redact
+
+TAIL_LINES = 15
+GRACE_SECONDS = 10
+
+
+class CommandFailed(LabError):
+    """A program ended with a status other than 0; `output` holds its (redacted) last lines."""
+
+    def __init__(self, what: str, *, status: int, output: str, where: str = "", hint: str = ""):
+        super().__init__(what, where=where, hint=hint)
+        self.status = status
+        self.output = output
+
+    def __str__(self) -> str:
+        body = "\n".join(f"  | {line}" for line in self.output.splitlines()[-TAIL_LINES:])
+        return super().__str__() + (f"\n{body}" if body else "")
+
+
+class Scope:
+    """The programs that the threads inside it run: `end` ends them and refuses new ones.
+
+    Each thread enters it by itself (`with scope:`). After `end`, `run` raises
+    CommandFailed in these threads.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._tokens = threading.local()
+
+    def __enter__(self) -> Scope:
+        self._tokens.entered = _scope.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        token: Token[Scope | None] = self._tokens.entered
+        _scope.reset(token)
+
+    def end(self) -> None:
+        """End all groups at once; returns when they are gone."""
+        with self._lock:
+            self.ended = True
+            running = list(self._running)
+        threads = [threading.Thread(target=end_group, args=(process,)) for process in running]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def add(self, process: subprocess.Popen[str]) -> None:
+        """Take on a program; it is ended at once when the scope has ended meanwhile."""
+        with self._lock:
+            self._running.add(process)
+            late = self.ended
+        if late:
+            end_group(process)
+
+    def remove(self, process: subprocess.Popen[str]) -> None:
+        """Forget a program that has ended."""
+        with self._lock:
+            self._running.discard(process)
+
+
+_scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    stdin: str | None = None,
+    timeout: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+    hint: str = "",
+    niceness: int = 0,
+) -> str:
+    """Run `argv` and return its standard output and error, interleaved.
+
+    `env` is added to this process's environment. With `log`, output is appended there
+    as it comes. `timeout` is in seconds. With `niceness` it gets what other programs leave of
+    the processors (nice(1), added to this process's own). Raises CommandFailed on a status other
+    than 0 and on a time-out, with the last lines that were printed.
+    """
+    words = [str(word) for word in argv]
+    if niceness:
+        words = ["nice", "-n", str(niceness), *words]
+    lines: list[str] = []
+    sink = log.open("a", encoding="utf-8") if log else None
+    try:
+        process = subprocess.Popen(
+            words,
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise LabError(
+            f"the program {words[0]!r} is not there", hint=hint or "./lab doctor"
+        ) from error
+    _give_way(process, os.nice(0) + niceness)
+    watchdog = _Watchdog(process, timeout)
+    scope = _scope.get()
+    if scope:
+        scope.add(process)
+    try:
+        if stdin is not None and process.stdin:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if sink:
+                sink.write(redact(line))
+                sink.flush()
+            if on_line:
+                on_line(line.rstrip("\n"))
+        status = process.wait()
+    except BaseException:
+        end_group(process)
+        raise
+    finally:
+        watchdog.cancel()
+        if scope:
+            scope.remove(process)
+        if sink:
+            sink.close()
+    output = "".join(lines)
+    if status != 0:
+        shown = redact(shlex.join(words))
+        ended = f"gave up after {timeout:.0f}s" if watchdog.fired else f"ended with status {status}"
+        raise CommandFailed(
+            f"`{shown if len(shown) < 200 else shown[:200] + ' …'}` {ended}",
+            status=status,
+            output=redact(output),
+            where=f"full output in {log}" if log else "",
+            hint=hint,
+        )
+    return output
+
+
+def _give_way(process: subprocess.Popen[str], niceness: int) -> None:
+    """Let a whole session give way, as its programs do among themselves by their niceness.
+
+    Linux shares the processors out between sessions first, whatever the niceness of the
+    programs in them (sched(7), "The autogroup feature"); every program has its own session here.
+    """
+    if niceness > 0:
+        with suppress(OSError):
+            Path(f"/proc/{process.pid}/autogroup").write_text(str(min(niceness, 19)), "ascii")
+
+
+class _Watchdog:
+    """Ends a process group when its time is up."""
+
+    def __init__(self, process: subprocess.Popen[str], timeout: float | None) -> None:
+        self.fired = False
+        self._process = process
+        self._timer = threading.Timer(timeout, self._fire) if timeout else None
+        if self._timer:
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _fire(self) -> None:
+        self.fired = True
+        end_group(self._process)
+
+    def cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """Ask a process group to end, then make it end."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def in_container(
+    name: str, command: Sequence[str], variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command in a running container; its status and both outputs, whatever they are.
+
+    By the engine's own command, which kind needs as well: the SDK loses the first bytes of
+    an answer that comes together with the response's head, once in a thousand calls. Values
+    go by the environment, so that no list of processes shows them.
+    """
+    values = variables or {}
+    names = [word for variable in values for word in ("--env", variable)]
+    return subprocess.run(
+        ["docker", "exec", *names, name, *command],
+        env={**os.environ, **values},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )

@@ -1,0 +1,104 @@
+"""What all commands of `lab` share: the application, the options, how results are shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from harness.base.errors import UsageError
+from harness.base.redact import redact
+
+if TYPE_CHECKING:
+    from harness.environment.environment import Environment
+    from harness.lab.access import Access
+    from harness.lab.context import LabContext
+    from harness.lab.steps import Lab, Step
+    from harness.session.runner import Runner
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Hands-on labs about Kubernetes secrets with HashiCorp Vault.\n\n"
+    "`lab run` brings everything up and tells the labs; `lab test` proves that they work.",
+)
+messages = Console(stderr=True, highlight=False)
+
+EnvName = Annotated[str, typer.Option("--env", envvar="LAB_ENV", help="Name of the environment.")]
+SupplyName = Annotated[
+    str,
+    typer.Option(
+        "--supply", envvar="LAB_SUPPLY", help="Where parts come from: auto, online or offline."
+    ),
+]
+FlavourName = Annotated[
+    str | None, typer.Option("--vault", help="Which Vault: vault (default) or openbao.")
+]
+Output = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
+
+
+def environment(name: str) -> Environment:
+    """The environment of this name, running or not. Raises UsageError for a bad name."""
+    from harness.environment.environment import Environment
+
+    return Environment(name)
+
+
+def bring_up(
+    name: str,
+    supply: str,
+    flavour: str | None,
+    port: int | None = None,
+    needs: tuple[str, ...] = (),
+) -> Access:
+    """Bring the environment up with progress shown; return how to reach it."""
+    from harness.base.progress import reporting
+    from harness.environment.environment import Options
+
+    with reporting() as progress:
+        return environment(name).up(Options(supply, flavour, port, needs), progress)
+
+
+def context(name: str, lab: Lab) -> LabContext:
+    """The lab's context; what the lab needs is installed first if it is missing."""
+    from harness.lab.context import LabContext
+
+    found = environment(name)
+    access = found.running()
+    if not set(lab.needs) <= set(found.record["needs"]):
+        access = bring_up(name, found.record["supply"], None, needs=lab.needs)
+    return LabContext(access, lab)
+
+
+def one_step(what: str, env: str) -> tuple[Runner, Step]:
+    """The one step that `what` names, and a runner for its lab. Raises UsageError."""
+    from harness.lab import catalog
+    from harness.session.runner import Runner
+
+    lab, steps = catalog.find_steps(what)
+    if len(steps) > 1:
+        raise UsageError(f"{what} is a whole lab", hint=f"name one of its steps: {lab.number}.1")
+    return Runner(context(env, lab)), steps[0]
+
+
+def show_fact(fact: str) -> None:
+    """Tell on standard error that something holds."""
+    messages.print(f"  ✓ {redact(fact)}", style="green", markup=False)
+
+
+def show(data: Any, output: str, tables: Any) -> None:
+    """Print `data` as JSON, or as the tables that `tables(data)` makes of it."""
+    if output == "json":
+        import json
+
+        sys.stdout.write(redact(json.dumps(data, indent=2)) + "\n")
+    elif output == "table":
+        console = Console(highlight=False)
+        for table in tables(data):
+            console.print(table)
+    else:
+        raise UsageError(f"there is no output format {output!r}", hint="-o table or -o json")

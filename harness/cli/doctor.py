@@ -1,0 +1,169 @@
+"""Looking at this machine before it disappoints: engine, disk, memory, kernel, cache, network.
+
+Each finding is "good", "note" (works, but one should know) or "bad" (the labs will not
+run), says what was seen and what helps. Looking changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from harness.base.errors import LabError
+from harness.base.paths import cache_root, state_root
+from harness.supply import choose
+from harness.supply.base import all_parts
+from harness.supply.engine import engine, limits
+from harness.supply.offline.cache import Cache
+
+GIB = 1024**3
+# A cold offline build needs room for Go's caches and all images (measured: about 12 GiB).
+COLD_DISK_GIB = 14
+MEMORY_GIB = 6
+OLDEST_KERNEL = (4, 18)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: str
+    what: str
+    seen: str
+    help: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; never raises for what it finds."""
+    findings: list[Finding] = []
+    for look in (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state):
+        try:
+            findings += look()
+        except LabError as error:
+            findings.append(Finding("bad", look.__name__.strip("_"), error.what, error.hint))
+    return findings
+
+
+def to_data(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Plain data for `-o json`."""
+    return [asdict(finding) for finding in findings]
+
+
+def tables(data: list[dict[str, Any]]) -> list[Table]:
+    """The same for people."""
+    table = Table("", "what", "seen", "what helps")
+    marks = {"good": "[green]✓[/]", "note": "[yellow]![/]", "bad": "[red]✗[/]"}
+    for finding in data:
+        table.add_row(marks[finding["level"]], finding["what"], finding["seen"], finding["help"])
+    return [table]
+
+
+def _system() -> Iterator[Finding]:
+    python = platform.python_version()
+    yield Finding("good", "python", f"{python} at {sys.executable}")
+    release = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2] if n.isdigit())
+    old = platform.system() == "Linux" and release < OLDEST_KERNEL
+    yield Finding(
+        "bad" if old else "good",
+        "kernel",
+        f"{platform.system()} {platform.release()} {platform.machine()}",
+        "Kubernetes 1.34 wants Linux 4.19 or newer" if old else "",
+    )
+
+
+def _engine() -> Iterator[Finding]:
+    found = engine.find()
+    if found is None:
+        could = platform.system() == "Linux" and os.geteuid() == 0
+        yield Finding(
+            "note" if could else "bad",
+            "container engine",
+            "none answers",
+            "./lab up starts one" if could else engine.GET_ONE,
+        )
+        return
+    engine.check(found)
+    yield Finding("good", "container engine", str(found))
+    for warning in engine.warnings(found):
+        yield Finding("note", "container engine", warning)
+
+
+def _disk() -> Iterator[Finding]:
+    folder = cache_root()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / GIB
+    low = free < COLD_DISK_GIB
+    yield Finding(
+        "note" if low else "good",
+        "disk for the cache",
+        f"{free:.0f} GiB free",
+        f"a cold offline build needs {COLD_DISK_GIB} GiB; XDG_CACHE_HOME names another place"
+        if low
+        else "",
+    )
+
+
+def _cache() -> Iterator[Finding]:
+    entries = Cache().verify()
+    damaged = [folder.parent.name for folder, wrong in entries.items() if wrong]
+    yield Finding(
+        "note" if damaged else "good",
+        "cache",
+        f"{len(entries)} built parts" + (f"; damaged: {', '.join(damaged)}" if damaged else ""),
+        "./lab up builds those anew" if damaged else "",
+    )
+
+
+def _memory() -> Iterator[Finding]:
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return
+    fields = dict(line.split(":", 1) for line in meminfo.read_text("ascii").splitlines())
+    free = int(fields["MemAvailable"].split()[0]) / 1024**2
+    low = free < MEMORY_GIB
+    yield Finding(
+        "note" if low else "good",
+        "memory",
+        f"{free:.1f} GiB available, {os.cpu_count()} cores",
+        f"{MEMORY_GIB} GiB are comfortable" if low else "",
+    )
+
+
+def _inotify() -> Iterator[Finding]:
+    instances = limits.inotify_instances()
+    if instances is None:
+        return
+    low = instances < limits.INOTIFY_INSTANCES
+    yield Finding(
+        "note" if low else "good",
+        "inotify",
+        f"{instances} instances for each user",
+        f"two clusters need more: sysctl fs.inotify.max_user_instances={limits.INOTIFY_INSTANCES}"
+        if low
+        else "",
+    )
+
+
+def _registries() -> Iterator[Finding]:
+    for answer in choose.survey(all_parts()):
+        yield Finding("note" if answer.refused else "good", "online supply", str(answer))
+
+
+def _state() -> Iterator[Finding]:
+    root = state_root()
+    writable = os.access(root if root.exists() else root.parent, os.W_OK)
+    yield Finding(
+        "good" if writable else "bad",
+        "state folder",
+        str(root.name) + (" can be written" if writable else " cannot be written"),
+        "" if writable else "LAB_STATE names another place",
+    )

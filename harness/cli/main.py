@@ -1,0 +1,207 @@
+"""The `lab` command: parse, call, print. What a command does lives in the modules it calls.
+
+Here are the commands about the environment and this machine; those about labs and steps
+are in harness.cli.steps. Imports are inside the commands, so that `lab --help` answers at
+once. Data goes to standard output, messages and progress to standard error; errors of the
+LabError tree become one block of text and their exit code (style.md section 5).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from harness.base.errors import LabError, UsageError
+from harness.base.redact import redact
+from harness.cli import steps
+from harness.cli.common import (
+    EnvName,
+    FlavourName,
+    Output,
+    SupplyName,
+    app,
+    bring_up,
+    environment,
+    messages,
+    show,
+)
+
+__all__ = ["main", "steps"]
+
+INTERRUPTED = 130
+
+
+@app.command()
+def up(
+    env: EnvName = "lab",
+    supply: SupplyName = "auto",
+    vault: FlavourName = None,
+    vault_port: Annotated[
+        int | None, typer.Option(help="Port of Vault on 127.0.0.1; a free one by default.")
+    ] = None,
+) -> None:
+    """Bring the environment up, or repair it."""
+    bring_up(env, supply, vault, vault_port)
+
+
+@app.command()
+def fetch(
+    labs: Annotated[
+        list[str] | None, typer.Argument(metavar="[LAB]...", help="For these labs; for all.")
+    ] = None,
+    supply: SupplyName = "auto",
+    vault: Annotated[
+        list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
+    ] = None,
+) -> None:
+    """Build or download what the labs need, and start none of it: before a journey, say."""
+    from harness.base.progress import reporting
+    from harness.environment import parts
+    from harness.lab import catalog
+
+    chosen = [catalog.find_lab(number) for number in labs or ()] or catalog.all_labs()
+    needs = dict.fromkeys(need for lab in chosen for need in lab.needs)
+    with reporting() as progress:
+        found, provided = parts.provide(supply, vault or ["vault"], needs, progress)
+    messages.print(f"{len(provided)} parts are here, {found.name}: {found.why}", markup=False)
+
+
+@app.command("test")
+def prove(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only what needs no engine: lint, types, unit tests.")
+    ] = False,
+    supply: SupplyName = "auto",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Passed on to pytest (after --).")
+    ] = None,
+) -> None:
+    """Prove that everything works: lint, types, unit tests, every lab, every notebook."""
+    from harness.proving import suite
+
+    raise typer.Exit(suite.run(quick, supply, arguments or []))
+
+
+@app.command()
+def status(env: EnvName = "lab", output: Output = "table") -> None:
+    """Show what runs, where each part comes from and how far the labs are."""
+    from harness.cli import status
+
+    found = status.status(environment(env))
+    show(found, output, status.tables)
+
+
+@app.command("env")
+def env_(
+    env: EnvName = "lab",
+    token: Annotated[
+        bool, typer.Option("--token", help="Also VAULT_TOKEN, the root token (a secret).")
+    ] = False,
+) -> None:
+    """Print `export` lines for a shell: eval "$(./lab env)"."""
+    import shlex
+
+    access = environment(env).access()
+    variables = {**access.shell_variables(), "PATH": f"{access.programs}:$PATH"}
+    if token:
+        variables["VAULT_TOKEN"] = access.vault_token
+    for name, value in variables.items():
+        shown = f'"{value}"' if name == "PATH" else shlex.quote(value)
+        sys.stdout.write(f"export {name}={shown}\n")
+
+
+@app.command()
+def shell(env: EnvName = "lab") -> None:
+    """Open a shell with kubectl, vault and their variables set; `exit` ends it."""
+    access = environment(env).running()
+    program = os.environ.get("SHELL") or "/bin/sh"
+    variables = {
+        **os.environ,
+        **access.shell_variables(),
+        "VAULT_TOKEN": str(access.vault_token),
+        "PATH": f"{access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
+    }
+    messages.print(f"kubectl and vault speak to environment {env}; `exit` leaves", style="dim")
+    os.execvpe(program, [program], variables)  # noqa: S606 # a person's own shell, no arguments
+
+
+@app.command()
+def down(
+    env: EnvName = "lab",
+    everything: Annotated[bool, typer.Option("--all", help="Every environment.")] = False,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Also stop the container engine that lab started.")
+    ] = False,
+) -> None:
+    """Remove the environment: containers, network, volumes, state."""
+    from harness.environment.environment import Environment, existing
+    from harness.supply.engine import dockerd
+    from harness.supply.engine import engine as engines
+
+    names = existing() if everything else [env]
+    if engines.find():
+        for name in names:
+            for line in Environment(name).down():
+                messages.print(f"removed {line}", style="dim", markup=False)
+            messages.print(f"environment {name} is gone", markup=False)
+    if engine:
+        stopped = dockerd.stop()
+        messages.print("the engine is stopped" if stopped else "no engine of ours was running")
+
+
+@app.command()
+def doctor(output: Output = "table") -> None:
+    """Look at this machine: engine, disk, memory, kernel, cache, registries."""
+    from harness.cli import doctor as machine
+
+    findings = machine.examine()
+    show(machine.to_data(findings), output, machine.tables)
+    if any(finding.level == "bad" for finding in findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this project and of every pinned part."""
+    from importlib import metadata
+
+    from harness.cli.status import project_version
+    from harness.supply.base import all_parts
+
+    sys.stdout.write(f"kube-vault-labs {project_version()}\n")
+    sys.stdout.write(f"pytest-kind {metadata.version('pytest-kind')}\n")
+    for part in all_parts().values():
+        sys.stdout.write(f"{part.name} {part.version} ({part.licence})\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    # Ended by another program is ended by a person: builds and kind must not be left behind.
+    # A shell starts what it puts in the background with Ctrl-C ignored, and so would be all
+    # that is started from here: `kill -INT` must work there too.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        return int(app(args=arguments, prog_name="lab", standalone_mode=False) or 0)
+    except LabError as error:
+        messages.print(redact(str(error)), style="red", markup=False)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        messages.print("\ninterrupted; the same command goes on where it stopped", style="yellow")
+        return INTERRUPTED
+    except Exception as error:
+        # typer has its own copy of click and does not export the exceptions by which a
+        # wrong option is reported; they are told apart by what they can do.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return UsageError.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""The commands about labs and steps: run, check, solve, skip, hint, watch, reset, learn.
+
+Imports are inside the commands, so that `lab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.base.errors import CheckFailed, UsageError
+from harness.cli.common import (
+    EnvName,
+    FlavourName,
+    SupplyName,
+    app,
+    bring_up,
+    context,
+    environment,
+    messages,
+    one_step,
+    show_fact,
+)
+
+
+@app.command()
+def run(
+    lab: Annotated[str, typer.Argument(help="A lab's number; all labs without it.")] = "",
+    env: EnvName = "lab",
+    supply: SupplyName = "auto",
+    vault: FlavourName = None,
+    first: Annotated[int, typer.Option("--from", help="First step.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not go on.")] = False,
+    present: Annotated[
+        bool, typer.Option("--present", help="For a stage: wait for a key before each step.")
+    ] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0, help="With --present: type so many characters a second (0: at once)."),
+    ] = None,
+) -> None:
+    """Bring everything up and tell the labs, step by step: explained, run, checked."""
+    from harness.cli.keypress import need_terminal
+    from harness.cli.present import Ended, Presentation
+    from harness.cli.tour import Tour
+    from harness.environment.prefetch import fetching
+    from harness.lab import catalog
+
+    labs = [catalog.find_lab(lab)] if lab else list(catalog.all_labs())
+    if lab:
+        labs[0].find(first)
+        labs[0].find(last or first)
+    console = Console(highlight=False)
+    tour = Tour(console)
+    if present:
+        need_terminal(sys.stdin, sys.stdout)
+        tour = Presentation(console, speed=speed or 0)
+    elif speed is not None:
+        raise UsageError("--speed is how fast --present types", hint="add --present")
+    with suppress(Ended), ExitStack() as beside:
+        for one in labs:
+            # What only a later lab needs is not built before the first one starts.
+            tour.access = bring_up(env, supply, vault, needs=one.needs)
+            if one is labs[0]:
+                log = tour.access.state / "fetch.log"
+                beside.enter_context(fetching(labs[1:], supply, tour.access.flavour, log))
+            tour.run(one, first, last, fresh)
+    tour.summary()
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Argument(help="A lab (01) or a step (01.3).")], env: EnvName = "lab"
+) -> None:
+    """Check a lab or a step as it stands; says what is not yet true."""
+    from harness.lab import catalog
+    from harness.session.runner import Runner
+
+    lab, steps = catalog.find_steps(what)
+    runner = Runner(context(env, lab))
+    failed = 0
+    for step in steps:
+        messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
+        try:
+            runner.check(step, show_fact)
+        except CheckFailed as error:
+            failed += 1
+            messages.print(f"  ✗ {error}", style="red", markup=False)
+    if failed:
+        raise CheckFailed(
+            f"{failed} of {len(steps)} steps not passed",
+            hint=f"./lab solve {what} does it for you",
+        )
+    messages.print(f"{len(steps)} of {len(steps)} steps passed", style="green")
+
+
+@app.command()
+def solve(
+    what: Annotated[str, typer.Argument(help="A lab (01), or up to and with a step (01.3).")],
+    env: EnvName = "lab",
+) -> None:
+    """Do a step and all before it that are not done yet, or a whole lab."""
+    from harness.lab import catalog
+    from harness.session.runner import DONE, Runner
+
+    lab, steps = catalog.find_steps(what)
+    runner = Runner(context(env, lab))
+    for step in lab.steps[: steps[-1].number]:
+        if runner.progress.state(step) in DONE and step is not steps[-1]:
+            continue
+        messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
+        if runner.begun(step):
+            runner.undo(step)
+        runner.solve(step, show_fact)
+
+
+@app.command()
+def skip(what: Annotated[str, typer.Argument(help="A step (01.3).")], env: EnvName = "lab") -> None:
+    """Go on without a step; `lab solve` can still do it later."""
+    runner, step = one_step(what, env)
+    if not runner.skip(step):
+        messages.print(f"Step {step.id} is done already", markup=False)
+        return
+    following = runner.next_step()
+    then = f"; next: {following.id} {following.title}" if following else ""
+    messages.print(f"Step {step.id} is skipped{then}", markup=False)
+
+
+@app.command()
+def hint(what: Annotated[str, typer.Argument(help="A step (01.3).")], env: EnvName = "lab") -> None:
+    """Say what is not yet true of a step and why, then one hint more than last time."""
+    from harness.session.hints import next_hint
+
+    runner, step = one_step(what, env)
+    for line in next_hint(runner, step, f"./lab solve {step.id}"):
+        sys.stdout.write(f"{line}\n")
+
+
+@app.command()
+def watch(
+    what: Annotated[
+        str, typer.Argument(help="A lab (01) or a step (01.3); the first lab not done without it.")
+    ] = "",
+    env: EnvName = "lab",
+) -> None:
+    """Check the current step as things change, and move on when it passes."""
+    from harness.cli.status import first_open
+    from harness.cli.watch import Watch
+    from harness.lab import catalog
+    from harness.session.runner import Runner
+
+    what = what or first_open(environment(env))
+    lab, steps = catalog.find_steps(what)
+    passed = Watch(Runner(context(env, lab)), Console(highlight=False)).run(steps)
+    messages.print(f"{what}: nothing left to watch, {len(passed)} steps passed", style="green")
+
+
+@app.command()
+def reset(
+    what: Annotated[str, typer.Argument(help="A lab (01), or a step (01.3): back to before it.")],
+    env: EnvName = "lab",
+) -> None:
+    """Return to the state before a step, or remove everything of a lab."""
+    from harness.lab import catalog
+    from harness.session.runner import Runner
+
+    lab, steps = catalog.find_steps(what)
+    runner = Runner(context(env, lab))
+    done = runner.undo(steps[0]) if "." in what else runner.reset()
+    for line in done:
+        messages.print(f"  {line}", style="dim", markup=False)
+    messages.print(f"{what} is as it was before", style="green", markup=False)
+
+
+@app.command()
+def learn(
+    lab: Annotated[str, typer.Argument(help="The lab to open.")] = "",
+    exercise: Annotated[
+        bool, typer.Option("--exercise", help="Empty steps: you write them, checks tell.")
+    ] = False,
+    env: EnvName = "lab",
+    supply: SupplyName = "auto",
+    port: Annotated[int, typer.Option(help="Port of JupyterLab on 127.0.0.1.")] = 8888,
+    browser: Annotated[bool, typer.Option("--browser", help="Open a browser, too.")] = False,
+) -> None:
+    """Open the labs as notebooks in JupyterLab."""
+    from harness.lab import catalog
+    from harness.notebook import jupyter
+
+    chosen = catalog.find_lab(lab) if lab else catalog.all_labs()[0]
+    access = bring_up(env, supply, None, needs=chosen.needs)
+    jupyter.serve(access, chosen, exercise=exercise, port=port, browser=browser)

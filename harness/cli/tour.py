@@ -1,0 +1,164 @@
+"""The tour: a lab told in a terminal, each step explained, shown, run, checked, timed.
+
+What is shown before it runs is what a person would type (curl, kubectl, vault), as the
+lab's context reports it. The tour goes on where the last one stopped; a step that was
+interrupted half-way is undone first. How a speaker tells a lab is in harness.cli.present.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.text import Text
+
+from harness.base.errors import LabError
+from harness.base.redact import redact
+from harness.lab.access import Access
+from harness.lab.context import LabContext
+from harness.lab.steps import Lab, Step
+from harness.session.runner import SKIPPED, Runner
+
+# A here-document of a long manifest would push the explanation off the screen.
+SHOWN_LINES = 14
+WIDEST = 100
+
+
+@dataclass
+class Timing:
+    """Seconds a step took, for the table at the end."""
+
+    step: Step
+    seconds: float
+
+
+@dataclass
+class Tour:
+    """Tells labs on `console`."""
+
+    console: Console
+    access: Access | None = None
+    timings: list[Timing] = field(default_factory=list)
+
+    def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
+        """Tell the steps `first` to `last` of one lab. Raises what a step raises."""
+        assert self.access is not None
+        context = LabContext(self.access, lab, self._show_call)
+        runner = Runner(context)
+        steps = lab.steps[first - 1 : last]
+        self._opening(lab)
+        if fresh or all(runner.progress.state(step) for step in steps):
+            if any(runner.progress.state(step) for step in lab.steps):
+                self.console.print(Text(f"Lab {lab.number} starts over.", style="dim"))
+            with context.quiet():
+                runner.undo(steps[0])
+        self._walk(runner, steps)
+        if steps[-1] is lab.steps[-1]:
+            self._closing(lab)
+
+    # -- one step -----------------------------------------------------------------------
+
+    def _walk(self, runner: Runner, steps: Sequence[Step]) -> None:
+        """Tell these steps in order, but for those that are done or skipped."""
+        for step in steps:
+            state = runner.progress.state(step)
+            if state:
+                note = "skipped" if state == SKIPPED else "done before"
+                self.console.print(Text(f"✓ {step.id} {step.title} ({note})", style="dim"))
+                continue
+            # What an interrupted attempt left would make the real calls fail.
+            runner.reach(step, self._show_done)
+            self._heading(step)
+            self._tell(runner, step)
+
+    def _tell(self, runner: Runner, step: Step) -> None:
+        started = time.monotonic()
+        try:
+            runner.solve(step, self._show_fact)
+        except LabError as error:
+            error.where = error.where or f"step {step.id}, {step.title}"
+            raise
+        seconds = time.monotonic() - started
+        self.timings.append(Timing(step, seconds))
+        self.console.print(Text(f"  {seconds:.1f}s", style="dim"))
+
+    def _show_done(self, step: Step, seconds: float) -> None:
+        """A step that was done without being told, because a later one needs it."""
+        self.console.print(
+            Text(f"✓ {step.id} {step.title} (done quietly, {seconds:.1f}s)", style="dim")
+        )
+
+    # -- what is printed ----------------------------------------------------------------
+
+    def _opening(self, lab: Lab) -> None:
+        title = f"Lab {lab.number}: {lab.title}"
+        body = f"{lab.goal}\n\n{len(lab.steps)} steps, about {lab.minutes} minutes by hand."
+        self.console.print()
+        self.console.print(Panel(Markdown(body), title=title, width=self._width()))
+
+    def _heading(self, step: Step) -> None:
+        self.console.print()
+        title = f"Step {step.id}  {step.title}"
+        self.console.print(Rule(Text(title, style="bold"), align="left", characters="─"))
+        if step.why:
+            self.console.print(Padding(Markdown(step.why), (0, 2, 1, 2)), width=self._width())
+
+    def _show_call(self, line: str) -> None:
+        lines = shortened(f"$ {redact(line)}")
+        if self.console.is_terminal:
+            code = Syntax(
+                "\n".join(lines),
+                "bash",
+                background_color="default",
+                word_wrap=True,
+                theme="ansi_dark",
+            )
+            self.console.print(Padding(code, (0, 2)))
+        else:
+            for text in lines:
+                self.console.print(Text(f"  {text}"), soft_wrap=True)
+
+    def _show_fact(self, fact: str) -> None:
+        self.console.print(Text("  ✓ ", style="green") + Text(redact(fact)))
+
+    def _closing(self, lab: Lab) -> None:
+        if lab.remember:
+            self.console.print()
+            body = "\n".join(f"- {line}" for line in lab.remember)
+            self.console.print(Panel(Markdown(body), title="To remember", width=self._width()))
+
+    def summary(self) -> None:
+        """Print what was done, how long it took and what one could do next."""
+        total = sum(timing.seconds for timing in self.timings)
+        self.console.print()
+        self.console.print(
+            Text(
+                f"{_steps(len(self.timings))} in {total:.0f}s, every one checked. ",
+                style="bold green",
+            )
+            + Text("Next: ./lab learn (the same as notebooks), ./lab shell, ./lab status")
+        )
+
+    def _width(self) -> int:
+        return min(WIDEST, self.console.width or shutil.get_terminal_size().columns)
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
+def shortened(command: str) -> list[str]:
+    """The lines of a command, the middle of a long one left out."""
+    lines = command.splitlines() or [""]
+    if len(lines) > SHOWN_LINES:
+        hidden = len(lines) - SHOWN_LINES
+        lines = [*lines[: SHOWN_LINES - 1], f"… {hidden} more lines …", lines[-1]]
+    return lines

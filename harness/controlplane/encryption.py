@@ -1,0 +1,289 @@
+"""No value in etcd without a key: what must happen to values before keys go.
+
+Encryption at rest rewrites nothing by itself, so a configuration that is put back may leave
+values behind that it cannot read, in any namespace. `bring` leads to given settings by way of
+a bridge: a configuration that writes as the goal does and reads with every key that was ever
+seen. Over it the stranded values are written anew, and only then the other keys go.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from harness.base.errors import LabError
+from harness.base.wait import wait_for
+from harness.controlplane.change import SERVES, ControlPlane
+from harness.controlplane.node import ENCRYPTED
+from harness.controlplane.settings import Document, Settings
+
+# What a lab that changes the control plane names among its needs.
+NEED = "control-plane"
+REGISTRY = "/registry/"
+THREADS = 4
+SETTLE_SECONDS = 30.0
+_CONFLICT_TRIES = 5
+# Values that the API server keeps for itself, under no name that its API knows.
+_API_VERSION = "apiserver.config.k8s.io/v1"
+
+
+def writer_of(value: bytes) -> str:
+    """Who wrote a raw value: "aescbc:v1:NAME", or "" for a plain one."""
+    if not value.startswith(ENCRYPTED):
+        return ""
+    words = value[len(ENCRYPTED) :].split(b":", 3)[:3]
+    return b":".join(words).decode(errors="replace")
+
+
+def survey(plane: ControlPlane, prefix: str = REGISTRY) -> dict[str, str]:
+    """Every etcd key under `prefix` with who wrote its value."""
+    return {key: writer_of(value) for key, value in plane.node.values(prefix)}
+
+
+def writer(settings: Settings, resource: str) -> str:
+    """Who writes this resource with these settings; "" when nobody encrypts it."""
+    names = [_name(provider) for provider in _providers(settings, resource)]
+    return names[0] if names else ""
+
+
+def reads(settings: Settings, key: str, wrote: str) -> bool:
+    """Whether these settings read a value that `wrote` wrote."""
+    providers = _providers(settings, resource_of(key))
+    if not providers:
+        return wrote == ""
+    return wrote in {name for provider in providers for name in _names(provider)}
+
+
+def resource_of(key: str) -> str:
+    """The resource as an EncryptionConfiguration names it: `secrets`, `things.example.com`."""
+    first, *rest = key.removeprefix(REGISTRY).split("/")
+    return f"{rest[0]}.{first}" if "." in first and rest else first
+
+
+def bring(plane: ControlPlane, goal: Settings, lost: Collection[str] = ()) -> list[str]:
+    """Lead the API server to these settings and leave no value that they cannot read.
+
+    Values that nobody can read any more are deleted in the namespaces `lost`; elsewhere they
+    are named in a LabError. Returns sentences that say what was done; [] when all was so.
+    """
+    done = [plane.repair()]
+    present = plane.current()
+    stranded = _stranded(plane, goal)
+    if stranded:
+        copies = _copies(plane, stranded)
+        same = {resource_of(key) for key in stranded}
+        if not (
+            all(writer(present, resource) == writer(goal, resource) for resource in same)
+            and not _unreadable(present, stranded)
+            and copies.keys() == stranded.keys()
+        ):
+            plane.apply(_bridge(plane, goal, stranded), ready=SERVES)
+        _write_anew(plane, goal, copies, lost)
+        done.append(f"rewrote {len(stranded)} values in etcd")
+    if present != goal or stranded:
+        plane.apply(goal)
+        done.append(
+            "returned the API server to its plain settings"
+            if goal.plain
+            else "returned the API server to its earlier settings"
+        )
+    return [line for line in done if line]
+
+
+def mend(plane: ControlPlane) -> str:
+    """Bring an API server back that does not run or lacks keys; a sentence, "" if all is well.
+
+    Every value that some known key reads becomes readable; settings are otherwise left alone.
+    """
+    done = plane.repair()
+    if not plane.was_changed():
+        return done
+    present = plane.current()
+    stranded = _stranded(plane, present)
+    if not stranded:
+        return done
+    bridge = _bridge(plane, present, stranded)
+    still = {key for key, wrote in stranded.items() if not reads(bridge, key, wrote)}
+    if still == stranded.keys():
+        return done
+    plane.apply(bridge, ready=SERVES)
+    return f"gave the API server the keys of {len(stranded) - len(still)} values back"
+
+
+# -- inside -----------------------------------------------------------------------------
+
+
+def _stranded(plane: ControlPlane, goal: Settings) -> dict[str, str]:
+    return _unreadable(goal, survey(plane))
+
+
+def _unreadable(settings: Settings, values: Mapping[str, str]) -> dict[str, str]:
+    return {key: wrote for key, wrote in values.items() if not reads(settings, key, wrote)}
+
+
+def _bridge(plane: ControlPlane, goal: Settings, stranded: Iterable[str]) -> Settings:
+    """Settings that write as `goal` and read with every key that is known."""
+    known = plane.memory.all()
+    extra: list[Document] = [{"identity": {}}]
+    for settings in (plane.current(), *known):
+        for entry in (settings.encryption or {}).get("resources") or []:
+            extra += [one for provider in entry["providers"] for one in _single(provider)]
+    plugin = goal.plugin
+    if any("kms" in provider for provider in extra):
+        plugins = (settings.plugin for settings in (goal, plane.current(), *known))
+        plugin = next((found for found in plugins if found), None)
+    if plugin is None:
+        extra = [provider for provider in extra if "kms" not in provider]
+    resources = [
+        {**entry, "providers": _unique([*entry["providers"], *extra])}
+        for entry in (goal.encryption or {}).get("resources") or []
+    ]
+    covered = {name for entry in resources for name in entry["resources"]}
+    missing = sorted({resource_of(key) for key in stranded} - covered)
+    if missing:
+        resources.append({"resources": missing, "providers": _unique(extra)})
+    encryption = {
+        "apiVersion": _API_VERSION,
+        "kind": "EncryptionConfiguration",
+        "resources": resources,
+    }
+    return Settings(encryption, goal.reload, goal.audit, plugin)
+
+
+def _write_anew(
+    plane: ControlPlane, goal: Settings, copies: Mapping[str, Document], lost: Collection[str]
+) -> None:
+    """Write every stranded value anew, from its copy where the bridge cannot read it."""
+
+    def left() -> dict[str, str]:
+        found = _stranded(plane, goal)
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda key: rewrite(plane, key), found))
+        return _stranded(plane, goal)
+
+    # A KMS plugin that was just started may need a moment.
+    wait_for_end = any(wrote.startswith("kms:") for wrote in _stranded(plane, goal).values())
+    remaining = left()
+    if remaining and wait_for_end:
+        remaining = _patiently(left)
+    for key in remaining:
+        if key in copies:
+            # The API server reads JSON as well as its own form.
+            plane.node.put(key, json.dumps(copies[key]).encode())
+        elif key.removeprefix(REGISTRY).split("/")[1] in lost:
+            plane.node.erase(key)
+    remaining = left() if remaining else {}
+    if remaining:
+        raise LabError(
+            "nobody has the key any more for what etcd holds under\n  " + "\n  ".join(remaining),
+            where=plane.node.name,
+            hint="./lab down, then ./lab up; no other way is left",
+        )
+
+
+def _patiently(left: Any) -> dict[str, str]:
+    remaining: dict[str, str] = {}
+
+    def all_written() -> bool:
+        nonlocal remaining
+        remaining = left()
+        return not remaining
+
+    try:
+        wait_for("the KMS plugin to decrypt", all_written, timeout=SETTLE_SECONDS, every=1)
+    except LabError:
+        return remaining
+    return {}
+
+
+def rewrite(plane: ControlPlane, key: str) -> bool:
+    """Have the API server read one value and write it again; False when it cannot."""
+    path = api_path(key)
+    for _ in range(_CONFLICT_TRIES):
+        status, found = plane.call("GET", path)
+        if status != 200:
+            return status == 404
+        status, _ = plane.call("PUT", path, found)
+        if status != 409:
+            return status == 200
+    return False
+
+
+def api_path(key: str) -> str:
+    """The API path of what lies under an etcd key, for core and for custom resources."""
+    parts = key.removeprefix(REGISTRY).split("/")
+    group = parts.pop(0) if "." in parts[0] else ""
+    plural, *names = parts
+    if not names or (not group and plural not in _CORE):
+        raise LabError(f"labs cannot rewrite what etcd holds under {key}", hint="./lab down")
+    where = f"/namespaces/{names[0]}" if len(names) == 2 else ""
+    root = "/api/v1" if not group else f"/apis/{group}/v1"
+    return f"{root}{where}/{plural}/{names[-1]}"
+
+
+_KEY_BYTES = {"aescbc": (16, 24, 32), "aesgcm": (16, 24, 32), "secretbox": (32,)}
+_CORE = frozenset({"secrets", "configmaps", "serviceaccounts"})
+
+
+def _copies(plane: ControlPlane, keys: Iterable[str]) -> dict[str, Document]:
+    """What the API server still reads of these values: in memory only."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda key: (key, plane.call("GET", api_path(key))), keys)
+        return {key: value for key, (status, value) in found if status == 200}
+
+
+def _providers(settings: Settings, resource: str) -> list[Document]:
+    """The providers of a resource, the writing one first; [] when it is not named."""
+    group = resource.partition(".")[2]
+    wanted = {resource, f"*.{group}", "*.*"}
+    return [
+        provider
+        for entry in (settings.encryption or {}).get("resources") or []
+        if wanted & set(entry.get("resources") or ())
+        for provider in entry.get("providers") or []
+    ]
+
+
+def _name(provider: Document) -> str:
+    """What a provider writes: its first key's."""
+    return next(iter(_names(provider)), "")
+
+
+def _names(provider: Document) -> list[str]:
+    """Every prefix that a provider reads."""
+    ((kind, options),) = provider.items()
+    if kind == "identity":
+        return [""]
+    if kind == "kms":
+        return [f"kms:{options.get('apiVersion', 'v1')}:{options.get('name', '')}"]
+    return [f"{kind}:v1:{key['name']}" for key in options.get("keys") or []]
+
+
+def _single(provider: Document) -> list[Document]:
+    """A provider of several keys as several of one key each, without what no API server takes."""
+    ((kind, options),) = provider.items()
+    if kind not in _KEY_BYTES:
+        return [provider]
+    keys = (options or {}).get("keys") or []
+    return [{kind: {"keys": [key]}} for key in keys if _usable(kind, key)]
+
+
+def _usable(kind: str, key: Document) -> bool:
+    try:
+        secret = base64.b64decode(key["secret"], validate=True)
+    except (KeyError, TypeError, ValueError):
+        return False
+    return bool(key.get("name")) and len(secret) in _KEY_BYTES[kind]
+
+
+def _unique(providers: Iterable[Document]) -> list[Document]:
+    """Each provider once, in order; KMS names may not come twice."""
+    found: list[Document] = []
+    for provider in providers:
+        names = [one["kms"]["name"] for one in found if "kms" in one]
+        if provider not in found and (provider.get("kms") or {}).get("name") not in names:
+            found.append(provider)
+    return found

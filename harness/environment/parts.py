@@ -1,0 +1,45 @@
+"""The parts that environments are made of: which they are, and from which supply they come.
+
+Whoever asks for parts needs a container engine, which is where images go: it is found first.
+
+`lab up` asks for what one environment needs now, `lab fetch` for what the labs will need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from harness import integrations
+from harness.environment.layout import flavour_of
+from harness.supply import choose
+from harness.supply.base import Progress, Provided, Supply
+from harness.supply.engine import dockerd
+
+PROGRAMS = ("kind", "kubectl")
+
+
+def provide(
+    option: str, flavours: Iterable[str], needs: Iterable[str], progress: Progress
+) -> tuple[Supply, Mapping[str, Provided]]:
+    """The parts of environments with these Vault flavours and integrations, and who had them.
+
+    `option` is a supply's name, or "auto". Raises UsageError for an unknown one and
+    EnvironmentLacks when no engine or no supply can serve here; whatever a build or a download
+    raises.
+    """
+    of_flavours = [part for name in flavours for part in parts_of(name)]
+    wanted = (*PROGRAMS, "node", *of_flavours, "app")
+    installed = tuple(needs)
+    built, fetched = (
+        list(dict.fromkeys((*wanted, *integrations.parts_of(installed, upstream=online))))
+        for online in (False, True)
+    )
+    progress.start("container engine", "looking for one")
+    progress.done("container engine", str(dockerd.ensure()))
+    supply = choose.choose(option, built, progress, fetched)
+    return supply, supply.provide(fetched if supply.name == "online" else built, progress)
+
+
+def parts_of(flavour: str) -> tuple[str, ...]:
+    """The parts that a Vault flavour needs: its image and its command."""
+    return (flavour_of(flavour).part, f"{flavour}-cli")

@@ -1,0 +1,247 @@
+"""What a step gets as `lab`: the ways to act on one environment, for one lab.
+
+`lab.http` is plain HTTP to Vault, `lab.vault` is hvac, `lab.kube` speaks kubectl's
+verbs, `lab.run` runs a command as a person would type it. All of them tell a listener
+what they are about to do, which is how the tour shows the calls. Names come from
+`lab.namespace` and `lab.path`, so that two labs, and two people's ideas, never collide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import hvac
+
+from harness.base import process
+from harness.base.paths import PROJECT
+from harness.base.redact import Secret, redact
+from harness.base.wait import pause, wait_for
+from harness.clients.kube import ENVIRONMENT_LABEL, LAB_LABEL, MANAGED_BY, STEP_LABEL, Kube
+from harness.clients.vault import VaultHTTP
+from harness.clients.vault_audit import AuditLog
+from harness.lab.access import Access
+from harness.lab.notes import Notes, read_json
+
+if TYPE_CHECKING:
+    from harness.controlplane.change import ControlPlane
+    from harness.integrations.postgres import Postgres
+    from harness.lab.kit.orders import Orders
+    from harness.lab.steps import Lab, Step
+
+T = TypeVar("T")
+OnCall = Callable[[str], None]
+
+
+class LabContext:
+    """One lab in one environment. `step` is the step that runs now, for the labels."""
+
+    def __init__(self, access: Access, lab: Lab, on_call: OnCall | None = None) -> None:
+        self.access = access
+        self.lab = lab
+        self.step: Step | None = None
+        self.on_call = on_call
+
+    def __repr__(self) -> str:
+        return f"<lab {self.lab.number} in environment {self.access.name}>"
+
+    # -- names --------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> str:
+        """The Kubernetes namespace of this lab: `lab01`."""
+        return self.lab.prefix
+
+    def path(self, word: str, *more: str) -> str:
+        """A name of this lab's own in Vault, with what follows it.
+
+        `lab.path("kv")` is `lab01-kv`; `lab.path("kv", "data", "app")` is
+        `lab01-kv/data/app`. Mounts, policies and auth methods that are named so are
+        found again by `reset`.
+        """
+        return "/".join([f"{self.lab.prefix}-{word}", *more])
+
+    def image(self, part: str = "app") -> str:
+        """The image reference that a pod of this environment names for `part`."""
+        return self.access.image(part)
+
+    def secret(self, name: str) -> Secret:
+        """A random-looking value of this environment and lab, the same on every call.
+
+        Derived from the environment's root token (HMAC-SHA256), so it is never stored
+        and two environments never share it; it is masked wherever text is printed.
+        """
+        key = self.access.vault_token.encode()
+        digest = hmac.new(key, f"{self.lab.number}/{name}".encode(), hashlib.sha256)
+        return Secret(digest.hexdigest()[:24])
+
+    def fingerprint(self, value: str) -> str:
+        """SHA-256 of `value`, to compare a secret with what a pod got, without showing it."""
+        return hashlib.sha256(value.encode()).hexdigest()
+
+    # -- ways to act --------------------------------------------------------------------
+
+    @cached_property
+    def http(self) -> VaultHTTP:
+        """Plain HTTP to Vault as the environment's administrator (lab 01 teaches it)."""
+        return VaultHTTP(
+            self.access.vault_addr, self.access.vault_ca, self.access.vault_token, self.say
+        )
+
+    @cached_property
+    def vault(self) -> Any:
+        """An hvac client as the environment's administrator."""
+        client: Any = hvac.Client(
+            url=self.access.vault_addr,
+            token=str(self.access.vault_token),
+            verify=str(self.access.vault_ca),
+        )
+        # A person's proxies and CA variables must not change what a lab does.
+        client.session.trust_env = False
+        return client
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The cluster, with this lab's namespace as the default."""
+        return Kube(self.access.kubeconfig, self.namespace, self.labels, self.say)
+
+    def run(self, command: str, *, timeout: float = 60, stdin: str | None = None) -> str:
+        """Run a command as a person would type it (`kubectl …`, `vault …`); return its output.
+
+        It finds the environment's programs, KUBECONFIG and the VAULT_* variables.
+        Raises CommandFailed with the last lines when its status is not 0.
+        """
+        self.say(command)
+        return process.run(
+            shlex.split(command),
+            env={
+                **self.access.shell_variables(),
+                "VAULT_TOKEN": self.access.vault_token,
+                "PATH": f"{self.access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
+            },
+            timeout=timeout,
+            stdin=stdin,
+        )
+
+    def wait_for(self, what: str, probe: Callable[[], T], **options: Any) -> T:
+        """Wait until `probe` is true, without telling every look (harness.base.wait.wait_for)."""
+        with self.quiet():
+            return wait_for(what, probe, **options)
+
+    pause = staticmethod(pause)
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """The database server of the environment. Raises NotUp when no lab needed it."""
+        from harness.integrations.postgres import Postgres
+
+        return Postgres.of(self.access.state)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """This lab's table in that database, and what Vault needs to make users for it."""
+        from harness.lab.kit.orders import Orders
+
+        return Orders(self)
+
+    @cached_property
+    def control_plane(self) -> ControlPlane:
+        """The API server's settings, and what etcd holds (lab 00)."""
+        from harness.controlplane.change import ControlPlane
+
+        return ControlPlane(
+            f"{self.access.cluster}-control-plane",
+            self.access.kubeconfig,
+            self.access.state / "control-plane",
+            self.say,
+        )
+
+    def show(self, picture: Path) -> None:
+        """Show a picture: in a notebook as a picture, elsewhere where it lies."""
+        self.say(f"# picture: {picture.name} in the lab's state folder")
+
+    # -- memory -------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """This lab's folder in the environment's state: notes, progress, baselines."""
+        return self.access.state / "labs" / self.lab.number
+
+    @property
+    def notes(self) -> Notes:
+        """What one step leaves for the next (JSON, no secrets); survives restarts."""
+        return Notes(self.folder / "notes.json")
+
+    @property
+    def audit(self) -> AuditLog:
+        """Vault's audit log, from the moment on when the running step was begun.
+
+        So a check can ask "did this happen?" and an undone step has not happened.
+        """
+        start = read_json(self.baseline(self.step)).get("audit", 0) if self.step else 0
+        return AuditLog(self.access.audit_log, start)
+
+    def baseline(self, step: Step) -> Path:
+        """The file that holds the state before a step (harness.session.runner)."""
+        return self.folder / f"before-{step.number}.json"
+
+    # -- for the engine -----------------------------------------------------------------
+
+    def labels(self) -> Mapping[str, str]:
+        """The labels that every object of the running step bears."""
+        step = {STEP_LABEL: str(self.step.number)} if self.step else {}
+        return {
+            MANAGED_BY: PROJECT,
+            ENVIRONMENT_LABEL: self.access.name,
+            LAB_LABEL: self.lab.number,
+            **step,
+        }
+
+    def say(self, line: str) -> None:
+        """Tell the listener about a call that is about to be made."""
+        if self.on_call:
+            self.on_call(redact(line))
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Tell the listener nothing while the block runs."""
+        listener, self.on_call = self.on_call, None
+        try:
+            yield
+        finally:
+            self.on_call = listener
+
+    def prepare(self) -> None:
+        """Make the lab's namespace, after the last one of that name is gone.
+
+        It holds a ConfigMap `vault-ca` with the certificate that pods verify Vault
+        with, as `kube-root-ca.crt` does for the API server.
+        """
+        with self.quiet():
+            found = self.kube.get("Namespace", self.namespace)
+            if found and found["metadata"].get("deletionTimestamp"):
+                wait_for(
+                    f"the old namespace {self.namespace} to be gone",
+                    lambda: self.kube.get("Namespace", self.namespace) is None,
+                    timeout=90,
+                    hint=f"kubectl get all -n {self.namespace}; which finalizer holds it?",
+                )
+                found = None
+            if not found:
+                self.kube.apply(_object("Namespace", self.namespace))
+            if not found or not self.kube.get("ConfigMap", "vault-ca"):
+                certificate = self.access.vault_ca.read_text(encoding="ascii")
+                self.kube.apply(
+                    _object("ConfigMap", "vault-ca") | {"data": {"ca.crt": certificate}}
+                )
+
+
+def _object(kind: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}

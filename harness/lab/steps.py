@@ -1,0 +1,173 @@
+"""Lab, step and check: what a lab is made of, with no input or output of its own.
+
+A lab is an ordered list of steps. A step has a why (its docstring, Markdown), a `do`
+(the real calls), a `check` (what must be true of the cluster and of Vault afterwards,
+whoever brought it about) and, where the engine cannot derive it, an `undo`. The same
+objects feed the tour, the notebook, the exercise and pytest; see harness.cli.tour,
+harness.notebook.lab and harness.proving.plugin.
+
+Inside a check, `expect` states one fact at a time. Facts that hold are reported to
+whoever listens (the tour prints them), the first that does not raises CheckFailed.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.base.errors import CheckFailed, UsageError
+from harness.base.redact import redact
+
+if TYPE_CHECKING:
+    from harness.diagnosis.explain import LoginPath
+    from harness.lab.context import LabContext
+
+Action = Callable[["LabContext"], None]
+
+FOUND_LIMIT = 600
+
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
+
+
+def expect(condition: object, what: str, *, found: object = None, hint: str = "") -> None:
+    """State that `what` is true; raise CheckFailed with what was found when it is not.
+
+    `what` is a full sentence in the positive ("the role names the audience vault").
+    `found` is shown redacted and shortened; never pass a secret value on purpose.
+    """
+    if condition:
+        listener = _listener.get()
+        if listener:
+            listener(what)
+        return
+    shown = ""
+    if found is not None:
+        text = redact(found if isinstance(found, str) else repr(found))
+        shown = f"\n  found: {text if len(text) <= FOUND_LIMIT else text[:FOUND_LIMIT] + ' …'}"
+    raise CheckFailed(f"not yet true: {what}{shown}", hint=hint)
+
+
+@contextmanager
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Send every fact that `expect` finds true to `listener` while the block runs."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Like `listening`, to the end of the present context (a notebook cell is one)."""
+    _listener.set(listener)
+
+
+@dataclass(eq=False)
+class Step:
+    """One step of a lab. Make it with `@lab.step(...)`, not by hand."""
+
+    lab: Lab
+    number: int
+    name: str
+    title: str
+    why: str
+    do: Action
+    hints: tuple[str, ...]
+    observe: bool
+    checks: Action | None = None
+    undoes: Action | None = None
+    diagnoses: Callable[[LabContext], LoginPath] | None = None
+
+    @property
+    def id(self) -> str:
+        """`01.3`: how the command line names this step."""
+        return f"{self.lab.number}.{self.number}"
+
+    def check(self, action: Action) -> Action:
+        """Register what must be true after this step (decorator)."""
+        if self.observe:
+            raise TypeError(f"{self.id} only observes: assert inside do")
+        self.checks = action
+        return action
+
+    def undo(self, action: Action) -> Action:
+        """Register what the engine cannot derive about undoing this step (decorator)."""
+        self.undoes = action
+        return action
+
+    def diagnosis(self, action: Callable[[LabContext], LoginPath]) -> None:
+        """Register the way to a secret that is looked at when the check fails (decorator)."""
+        self.diagnoses = action
+
+    def verify(self, lab: LabContext) -> None:
+        """Run the check; for a step that only observes, observe again."""
+        (self.do if self.checks is None else self.checks)(lab)
+
+
+@dataclass(eq=False)
+class Lab:
+    """A topic: an ordered list of steps in a namespace and under Vault paths of its own.
+
+    `number` is two digits ("01") and orders the labs; `minutes` is the time a learner
+    needs; `goal` is one sentence. `needs` names the integrations the environment must
+    have before the first step (harness.integrations). A `draft` works but has not been
+    proved everywhere yet: it is told, tested and listed only with LAB_DRAFTS=1.
+    """
+
+    number: str
+    title: str
+    minutes: int
+    goal: str
+    needs: tuple[str, ...] = ()
+    draft: bool = False
+    remember: tuple[str, ...] = ()
+    steps: list[Step] = field(default_factory=list)
+    module: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What every name in Vault and every namespace of this lab begins with: `lab01`."""
+        return f"lab{self.number}"
+
+    def step(
+        self, title: str, *, hints: Sequence[str] = (), observe: bool = False
+    ) -> Callable[[Action], Step]:
+        """Make the decorated function the next step of this lab (its `do`)."""
+
+        def register(do: Action) -> Step:
+            step = Step(
+                lab=self,
+                number=len(self.steps) + 1,
+                name=_name(do),
+                title=title,
+                why=inspect.cleandoc(do.__doc__ or ""),
+                do=do,
+                hints=tuple(hints),
+                observe=observe,
+            )
+            if any(other.name == step.name for other in self.steps):
+                raise TypeError(f"lab {self.number} has two steps named {step.name}")
+            self.steps.append(step)
+            self.module = do.__module__
+            return step
+
+        return register
+
+    def find(self, name: str | int) -> Step:
+        """The step with this name or number. Raises UsageError when there is none."""
+        for step in self.steps:
+            if str(name) in (step.name, str(step.number)):
+                return step
+        raise UsageError(
+            f"lab {self.number} has no step {name!r}",
+            where=f"lab {self.number}, {self.title}",
+            hint=f"steps 1 to {len(self.steps)}: " + ", ".join(s.name for s in self.steps),
+        )
+
+
+def _name(do: Any) -> str:
+    return str(do.__name__)

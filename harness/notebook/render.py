@@ -1,0 +1,234 @@
+"""Renders each lab as two notebooks: the solved one and the exercise.
+
+The notebooks are committed, so that they can be read without running anything, and a
+test compares them with what their lab renders. Rendering is deterministic: cell ids come
+from the step numbers and there are no outputs. `python -m harness.notebook.render` writes them.
+
+    notebooks/NN_topic.ipynb             why, the code of do, a check
+    notebooks/exercises/NN_topic.ipynb   why, what is given, an empty cell, the same check
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from harness.base.paths import CHECKOUT
+from harness.lab.catalog import all_labs
+from harness.lab.steps import Lab, Step
+from harness.notebook.facts import facts
+from harness.notebook.source import Source, grouped_imports, source_of
+
+NOTEBOOKS = CHECKOUT / "notebooks"
+EXERCISES = "exercises"
+
+# The first line of a cell that belongs to a step; harness.notebook.lab looks for it.
+STEP_COMMENT = "# Step "
+
+# nbformat's functions carry no annotations.
+_v4: Any = nbformat.v4
+_writes: Any = nbformat.writes
+
+_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+# What each attribute of `lab` is for, in the words of an exercise's "Given".
+_TOOLS = {
+    "http": '`lab.http`: plain HTTP to Vault (`lab.http.get("/v1/…")`)',
+    "vault": "`lab.vault`: hvac, the Python client of Vault",
+    "kube": "`lab.kube`: kubectl's verbs (`apply`, `get`, `exec`, `logs`, `delete`)",
+    "run": '`lab.run("kubectl …")`: a command as you would type it',
+    "wait_for": "`lab.wait_for(what, probe)`: wait until `probe()` is true",
+    "path": '`lab.path("kv")`: a name in Vault that belongs to this lab',
+    "namespace": "`lab.namespace`: the Kubernetes namespace of this lab",
+    "image": "`lab.image()`: an image with a shell, curl and jq",
+    "secret": '`lab.secret("name")`: a random value to store',
+    "fingerprint": "`lab.fingerprint(value)`: compare a secret without showing it",
+    "access": "`lab.access`: addresses and files of the environment",
+    "audit": "`lab.audit`: Vault's audit log",
+}
+
+
+def file_name(lab: Lab) -> str:
+    """`01_http_api.ipynb` for the lab in labs/lab01_http_api/."""
+    folder = lab.module.split(".")[-2]
+    return f"{folder.removeprefix('lab')}.ipynb"
+
+
+def render(lab: Lab, *, exercise: bool = False, following: Lab | None = None) -> Any:
+    """The lab as a notebook (nbformat 4). `following` is the lab to go on with.
+
+    Raises TypeError when a step's body cannot stand as a cell.
+    """
+    sources = {step.name: source_of(step) for step in lab.steps}
+    cells = [
+        _markdown("title", _opening(lab, exercise)),
+        _code("set-up", set_up(lab, list(sources.values()))),
+    ]
+    for step in lab.steps:
+        cells += _step_cells(step, sources[step.name], exercise)
+    cells.append(_markdown("end", _closing(lab, following)))
+    notebook = _v4.new_notebook(cells=cells, metadata=_METADATA)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def rendered(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str]]:
+    """Every notebook's path below `notebooks/` and its text."""
+    known = all_labs() if labs is None else labs
+    for lab, following in zip(known, [*known[1:], None], strict=True):
+        for exercise in (False, True):
+            notebook = render(lab, exercise=exercise, following=following)
+            folder = Path(EXERCISES) if exercise else Path()
+            yield folder / file_name(lab), _writes(notebook) + "\n"
+
+
+def differing(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[str]:
+    """Sentences about each notebook in `folder` that is not what its lab renders."""
+    wanted = dict(rendered(labs))
+    complaints = []
+    for path, text in wanted.items():
+        file = folder / path
+        if not file.is_file():
+            complaints.append(f"{path} is missing")
+        elif file.read_text(encoding="utf-8") != text:
+            complaints.append(f"{path} differs from what its lab renders")
+    present = sorted([*folder.glob("*.ipynb"), *(folder / EXERCISES).glob("*.ipynb")])
+    strays = [file.relative_to(folder) for file in present]
+    return complaints + [f"{path} belongs to no lab" for path in strays if path not in wanted]
+
+
+def write_all(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[Path]:
+    """Write every notebook that changed; return the paths written."""
+    written = []
+    for path, text in rendered(labs):
+        file = folder / path
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            written.append(file)
+    return written
+
+
+def _markdown(cell_id: str, text: str) -> Any:
+    return _v4.new_markdown_cell(text, id=cell_id)
+
+
+def _code(cell_id: str, text: str) -> Any:
+    return _v4.new_code_cell(text, id=cell_id)
+
+
+def _opening(lab: Lab, exercise: bool) -> str:
+    needs = f" with {' and '.join(lab.needs)}" if lab.needs else ""
+    lines = [
+        f"# Lab {lab.number}: {lab.title}" + (" (exercise)" if exercise else ""),
+        "",
+        lab.goal,
+        "",
+        f"**What you need**: a running environment{needs} (`./lab learn {lab.number}` brings it "
+        f"up); about {lab.minutes} minutes.",
+        "",
+    ]
+    if exercise:
+        lines.append(
+            "**How it works**: each step says what to reach and what is given. Do it in the "
+            "empty cell or in a terminal (`./lab shell`): the check looks at the cluster and at "
+            "Vault, not at how you got there. `lab.hint(...)` first says what is not yet true, "
+            "then gives one hint more on each call."
+        )
+    else:
+        lines.append(
+            "**How it works**: run the cells from top to bottom. After each step a check looks "
+            "at the cluster and at Vault and says what it found."
+        )
+    return "\n".join(lines)
+
+
+def set_up(lab: Lab, sources: list[Source]) -> str:
+    """The first code cell. Raises TypeError when a name would be two things in it."""
+    statements = {"open_lab": "from harness.notebook.lab import open_lab"}
+    for source in sources:
+        for name, statement in source.imports.items():
+            if statements.setdefault(name, statement) != statement:
+                raise TypeError(
+                    f"lab {lab.number}: {name} would be two things in one notebook: "
+                    f"{statements[name]}, {statement}"
+                )
+    lines = grouped_imports(statements.values())
+    return "\n".join([*lines, "", f'lab = open_lab("{lab.number}")'])
+
+
+def _step_cells(step: Step, source: Source, exercise: bool) -> list[Any]:
+    cell_id = step.id.replace(".", "-")
+    why = f"## Step {step.number}: {step.title}\n\n{step.why}".rstrip()
+    # There is nothing to solve in a step that only looks: its code is its check.
+    empty = exercise and not step.observe
+    if empty:
+        why += "\n\n" + _wanted(step) + _given(source)
+        code = f'# Your code here, or work in a terminal. Stuck? lab.hint("{step.name}")\n'
+    else:
+        code = source.code
+    cells = [
+        _markdown(f"{cell_id}-why", why),
+        _code(f"{cell_id}-do", f"{STEP_COMMENT}{step.id}\n{code}"),
+    ]
+    if not step.observe:
+        check = f'lab.check("{step.name}")'
+        if exercise:
+            check += f'\n# lab.solve("{step.name}")  # does this step for you'
+        cells.append(_code(f"{cell_id}-check", check))
+    return cells
+
+
+def _wanted(step: Step) -> str:
+    sentences = facts(step)
+    if not sentences:
+        return ""
+    return "\n".join(["**The check looks for**", "", *(f"- {s}" for s in sentences), "", ""])
+
+
+def _given(source: Source) -> str:
+    given = [_TOOLS[tool] for tool in source.tools if tool in _TOOLS]
+    given += [f"`{name}`, imported above" for name in source.imports]
+    given += [f'`lab.notes["{key}"]`, left by an earlier step' for key in source.reads]
+    lines = ["**Given**", ""] + [f"- {line}" for line in given or ["nothing but a shell"]]
+    if source.leaves:
+        keys = ", ".join(f'`lab.notes["{key}"]`' for key in source.leaves)
+        lines += ["", f"Later steps read {keys}: leave it there."]
+    return "\n".join(lines)
+
+
+def _closing(lab: Lab, following: Lab | None) -> str:
+    lines = []
+    if lab.remember:
+        lines += ["## What to remember", "", *(f"- {line}" for line in lab.remember), ""]
+    lines += [
+        "## Clean up",
+        "",
+        "`lab.reset()` removes everything that this lab made in the cluster and in Vault; "
+        '`lab.reset("STEP")` returns to the state before that step.',
+        "",
+        "## Next",
+        "",
+        f"Lab {following.number}: {following.title}. {following.goal}"
+        if following
+        else "This was the last lab. `./lab down` removes the environment.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write every notebook and say which ones changed."""
+    for file in write_all(NOTEBOOKS):
+        print(file.relative_to(CHECKOUT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

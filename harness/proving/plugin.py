@@ -1,0 +1,280 @@
+"""The pytest plugin: `--lab-…` options, live environments, one test a step, notebooks.
+
+A live test gets an environment of the tests' own (never the learner's), brought up when
+the first test needs it and removed at the end if this run made it. Notebooks run by nbval
+are no functions and get no fixtures: they are served in `pytest_runtest_setup`, before
+their kernel starts. A lab or a notebook stops at its first failure. What a report says is
+redacted; what would have leaked is remembered for the canary test.
+
+    pytest                                   unit tests: no engine needed
+    pytest -m live                           labs and environments (minutes)
+    pytest --nbval-lax notebooks             the notebooks, in an environment
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.base.errors import LabError
+from harness.base.paths import CHECKOUT
+from harness.base.redact import redact
+from harness.proving.environment import Keeper
+
+if TYPE_CHECKING:
+    from harness.lab.access import Access
+    from harness.lab.context import LabContext
+    from harness.proving.proof import Proofs
+
+DEFAULT_NAME = "test"
+LEARNERS_NAME = "lab"
+# The longest cells wait for what Kubernetes does once a minute, and restart its API server.
+CELL_SECONDS = 300.0
+NBVAL_DEFAULT_SECONDS = 2000.0
+
+MARKERS = (
+    "live: needs an environment with a cluster and a Vault; select with -m live",
+    "last: runs after all others, because it looks at what they left; select with -m last",
+    "notebook: a cell of a lab's notebook; select with --nbval-lax notebooks",
+)
+
+_keeper = pytest.StashKey[Keeper]()
+_leaks = pytest.StashKey[list[str]]()
+_notebook_served = pytest.StashKey[Path]()
+_failed_notebooks = pytest.StashKey[dict[Path, str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Every option begins with --lab-."""
+    group = parser.getgroup("lab", "labs: the environment that live tests run in")
+    add = group.addoption
+    add("--lab-env", default=DEFAULT_NAME, metavar="NAME", help="its name (default: test)")
+    add(
+        "--lab-supply",
+        default="auto",
+        choices=("auto", "online", "offline"),
+        help="where its parts come from (default: auto)",
+    )
+    add(
+        "--lab-vault",
+        default=None,
+        choices=("vault", "openbao"),
+        help="which Vault (default: vault, or what the environment has)",
+    )
+    add("--lab-only", action="append", default=[], metavar="LAB", help="prove only this lab")
+    add("--lab-keep", action="store_true", help="leave it running at the end")
+    add("--lab-fresh", action="store_true", help="remove it first, if it is there")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse what contradicts itself; describe the markers; give nbval good values."""
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    config.stash[_leaks] = []
+    config.stash[_failed_notebooks] = {}
+    complaint = refusal(config.option)
+    if complaint:
+        raise pytest.UsageError(complaint)
+    if _runs_notebooks(config):
+        # The kernel of the notebook's own name might be another Python's.
+        config.option.nbval_current_env = True
+        if config.option.nbval_cell_timeout == NBVAL_DEFAULT_SECONDS:
+            config.option.nbval_cell_timeout = CELL_SECONDS
+    config.stash[_keeper] = Keeper(config)
+
+
+def refusal(option: Any) -> str:
+    """Why these options cannot go together, "" when they can."""
+    notebooks = getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)
+    if option.lab_env == LEARNERS_NAME:
+        return f"--lab-env {LEARNERS_NAME} is a learner's environment: tests use another name"
+    if getattr(option, "nbval", False):
+        return "--nbval compares outputs, the notebooks are committed without: use --nbval-lax"
+    if notebooks and getattr(option, "numprocesses", None):
+        return "notebooks share one environment: leave -n out"
+    if notebooks and getattr(option, "nbval_kernel_name", None):
+        return "--nbval-kernel-name: the notebooks run in this Python, leave it out"
+    return ""
+
+
+def _runs_notebooks(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "nbval_lax", False))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The last thing of a run."""
+    session.config.stash[_keeper].close()
+
+
+# -- fixtures ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def environment(request: pytest.FixtureRequest) -> Access:
+    """How to reach the run's environment (harness.lab.access.Access)."""
+    return _reach(request.config, ())
+
+
+@pytest.fixture(scope="session")
+def lab_context(request: pytest.FixtureRequest) -> Callable[[str], LabContext]:
+    """Makes the context of the lab with a given number; what the lab needs is installed."""
+    from harness.lab.catalog import find_lab
+    from harness.lab.context import LabContext
+
+    def make(number: str) -> LabContext:
+        lab = find_lab(number)
+        return LabContext(_reach(request.config, lab.needs), lab)
+
+    return make
+
+
+def _reach(config: pytest.Config, needs: tuple[str, ...]) -> Access:
+    with told_shortly():
+        return config.stash[_keeper].access(needs)
+
+
+@contextmanager
+def told_shortly() -> Iterator[None]:
+    """Make a LabError a test failure of three lines: its traceback says nothing more."""
+    try:
+        yield
+    except LabError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+
+
+@pytest.fixture(scope="session")
+def proofs(lab_context: Callable[[str], LabContext]) -> Proofs:
+    """The proofs of this run, one a lab (harness.proving.proof)."""
+    from harness.proving.proof import Proofs
+
+    return Proofs(lab_context)
+
+
+@pytest.fixture
+def leaks(request: pytest.FixtureRequest) -> list[str]:
+    """Which tests have printed or logged a secret so far (redacted in their reports)."""
+    return request.config.stash[_leaks]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that asks for `lab_turn` runs for each step of the labs: done, and undone."""
+    if "lab_turn" in metafunc.fixturenames:
+        from harness.lab.catalog import all_labs, find_lab
+        from harness.proving.proof import turns
+
+        try:
+            chosen = [find_lab(number) for number in metafunc.config.option.lab_only]
+        except LabError as error:
+            raise pytest.UsageError(f"--lab-only: {error}") from None
+        metafunc.parametrize("lab_turn", turns(chosen or all_labs()), ids=str)
+
+
+# -- notebooks --------------------------------------------------------------------------
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Exercises are unsolved: they are looked at, never run to pass."""
+    from harness.notebook.render import EXERCISES, NOTEBOOKS
+
+    unsolved = NOTEBOOKS / EXERCISES
+    if _runs_notebooks(config) and unsolved in (collection_path, *collection_path.parents):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cells of notebooks bear the marker `notebook`; what is marked `last` comes last."""
+    for item in items:
+        if _notebook(item):
+            item.add_marker("notebook")
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a notebook's kernel starts: its environment, and nothing left of its lab."""
+    file = _notebook(item)
+    if file is None:
+        return
+    failed = item.config.stash[_failed_notebooks]
+    if file in failed:
+        pytest.skip(f"{failed[file]} of this notebook failed")
+    if item.config.stash.get(_notebook_served, None) == file:
+        return
+    try:
+        with told_shortly():
+            access = _start_clean(item.config.stash[_keeper], file)
+    except BaseException:
+        failed[file] = "the set-up"
+        raise
+    item.config.stash[_notebook_served] = file
+    os.environ |= {
+        "LAB_ENV": access.name,
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys((str(CHECKOUT), *_python_path()))),
+        # A person's start-up scripts must not run in the notebooks, nor their history grow.
+        "IPYTHONDIR": str(access.state / "ipython"),
+    }
+
+
+def _python_path() -> list[str]:
+    return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+
+
+def _start_clean(keeper: Keeper, file: Path) -> Access:
+    """The environment with what the notebook's lab needs, and nothing of the lab in it."""
+    from harness.lab.catalog import all_labs
+    from harness.lab.context import LabContext
+    from harness.notebook.render import file_name
+    from harness.session.runner import Runner
+
+    labs = [lab for lab in all_labs() if file_name(lab) == file.name]
+    access = keeper.access(tuple(need for lab in labs for need in lab.needs))
+    for lab in labs:
+        Runner(LabContext(access, lab)).reset()
+    return access
+
+
+def _notebook(item: pytest.Item) -> Path | None:
+    """The notebook that `item` is a cell of."""
+    return item.path if item.path.suffix == ".ipynb" else None
+
+
+# -- reports ----------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Redact what the report says; note leaks and the first failed cell of a notebook."""
+    report = yield
+    file = _notebook(item)
+    if file and report.failed:
+        item.config.stash[_failed_notebooks].setdefault(file, item.name)
+    leaked = redact_report(report)
+    item.config.stash[_leaks] += [f"{item.nodeid}: {where}" for where in leaked]
+    return report
+
+
+def redact_report(report: Any) -> list[str]:
+    """Mask secrets in a test report; return which of its parts held some."""
+    leaked = []
+    sections = []
+    for title, text in report.sections:
+        clean = redact(text)
+        leaked += [title] if clean != text else []
+        sections.append((title, clean))
+    report.sections = sections
+    if report.longrepr is not None and not isinstance(report.longrepr, tuple):
+        text = str(report.longrepr)
+        clean = redact(text)
+        if clean != text:
+            leaked.append("failure message")
+            report.longrepr = clean
+    return leaked

@@ -1,0 +1,219 @@
+"""`lab test`: everything that must hold, in stages, with one table at the end.
+
+The quick stages (lint, types, unit tests) need no engine. Then all parts are got ready, and
+the live stages run in environments of their own names, never a learner's. On Vault each step
+of each lab is proved, undoing included, and everything else that needs an environment is
+tried. On OpenBao the notebooks do and check each step, and what depends on the flavour is
+tried again. Most of it is waiting for controllers, so two environments are at work at a time
+where there is memory for both. JUnit files and, after a failure, a redacted picture of the
+environment are left in reports/.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from harness.base import process
+from harness.base.errors import LabError
+from harness.base.paths import CHECKOUT
+from harness.environment import diagnostics
+from harness.environment.environment import Environment
+from harness.supply.offline.gobuild import available_gib
+
+REPORTS = CHECKOUT / "reports"
+STAGE_SECONDS = 3600.0
+# What two environments with everything installed take, and a browser, and the tests.
+GIB_FOR_TWO = 8.0
+AT_A_TIME = 2
+# It restarts the API server of its cluster, and takes as long as all the others. The test that
+# waits for its plugin goes with it: four minutes that the first round has no room for.
+ALONE, WITH_IT = "00", "tests/live/test_plugin_lost.py"
+
+_messages = Console(stderr=True, highlight=False)
+_Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a stage ended."""
+
+    stage: str
+    passed: bool
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Round:
+    """The stages that one environment of the tests goes through: a report's name, pytest's words.
+
+    The environment comes with the first test that needs it, and is removed at the end.
+    """
+
+    environment: str
+    flavour: str
+    stages: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def rounds() -> list[Round]:
+    """All that is tried live, in the order of beginning: the second and third take turns."""
+    from harness.lab.catalog import all_labs
+
+    others = [lab.number for lab in all_labs() if lab.number != ALONE]
+    only = [word for number in others for word in ("--lab-only", number)]
+    notebooks = [str(file) for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))]
+    live = ("-m", "live")
+    return [
+        Round(
+            "test",
+            "vault",
+            (("live-vault", ("tests/live", "labs", *live, *only, f"--ignore={WITH_IT}")),),
+        ),
+        Round(
+            f"test-{ALONE}",
+            "vault",
+            (
+                (
+                    f"live-vault-{ALONE}",
+                    ("tests/live/test_labs.py", WITH_IT, *live, "--lab-only", ALONE),
+                ),
+            ),
+        ),
+        # The engine, the registry, JupyterLab: those do not know which Vault there is. And both
+        # readings of a lab run the same lines: each flavour gets one of them.
+        Round(
+            "test-bao",
+            "openbao",
+            (
+                (
+                    "live-openbao",
+                    ("tests/live/test_environment.py", "tests/live/test_reset.py", *live),
+                ),
+                ("notebooks-openbao", ("--nbval-lax", "--nbval-current-env", *notebooks)),
+            ),
+        ),
+    ]
+
+
+def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
+    """Run the stages; return 0 when all passed, 1 otherwise."""
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir()
+    started = time.monotonic()
+    unit = _pytest("unit", "-q", "tests", "-m", "not live", "-n", "auto", *arguments)
+    results = [
+        _stage("lint", _python("-m", "ruff", "check", ".")),
+        _stage("format", _python("-m", "ruff", "format", "--check", ".")),
+        _stage("types", _python("-m", "mypy")),
+        _stage("unit tests", unit, chosen=arguments),
+    ]
+    if not quick:
+        todo = rounds()
+        flavours = dict.fromkeys(one.flavour for one in todo)
+        names = [word for flavour in flavours for word in ("--vault", flavour)]
+        fetch = _python("-m", "harness.cli", "fetch", "--supply", supply, *names)
+        results.append(_stage("parts", fetch))
+        if results[-1].passed:
+            results += _live(todo, supply, arguments)
+    _print(results, time.monotonic() - started)
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _live(todo: Sequence[Round], supply: str, arguments: Sequence[str]) -> list[Result]:
+    """The results of all rounds, in their order; Ctrl-C ends what runs and leaves it there."""
+    room = available_gib() >= GIB_FOR_TWO
+    scope = process.Scope()
+
+    def go(one: Round) -> list[Result]:
+        with scope:
+            return _round(one, supply, arguments, scope)
+
+    with ThreadPoolExecutor(AT_A_TIME if room else 1) as pool:
+        try:
+            running = [pool.submit(go, one) for one in todo]
+            wait(running)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            scope.end()
+            raise
+    return [result for future in running for result in future.result()]
+
+
+def _round(one: Round, supply: str, arguments: Sequence[str], scope: process.Scope) -> list[Result]:
+    """The stages of one environment, which is removed afterwards; not after Ctrl-C."""
+    environment = Environment(one.environment)
+    common = (
+        *("--lab-env", one.environment, "--lab-vault", one.flavour),
+        *("--lab-supply", supply, "--lab-keep"),
+    )
+
+    def say(line: str) -> None:
+        _say(f"{one.environment}: {line}")
+
+    results = []
+    for name, words in one.stages:
+        # A line a test: some take a minute, and a row of dots would come all at once.
+        command = _pytest(name, "-v", *words, *common, *arguments)
+        results.append(_stage(name, command, say, arguments))
+        if scope.ended:
+            return results
+    try:
+        if environment.record and not all(result.passed for result in results):
+            diagnostics.collect(environment, REPORTS / "diagnostics" / one.environment)
+        environment.down()
+    except LabError as error:
+        results.append(Result(f"down ({one.environment})", False, 0, error.what))
+    return results
+
+
+def _say(line: str) -> None:
+    # In one piece: two rounds write at a time.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _stage(name: str, command: list[str], say: _Say = _say, chosen: Sequence[str] = ()) -> Result:
+    """Run one stage. With `chosen` tests it may be that none of them is of this stage."""
+    say(f"── {name}")
+    started = time.monotonic()
+    note = ""
+    try:
+        process.run(command, cwd=CHECKOUT, timeout=STAGE_SECONDS, on_line=say)
+        passed = True
+    except process.CommandFailed as error:
+        passed, note = False, f"status {error.status}"
+        if chosen and error.status == pytest.ExitCode.NO_TESTS_COLLECTED:
+            passed, note = True, "none chosen"
+    return Result(name, passed, time.monotonic() - started, note)
+
+
+def _python(*words: str) -> list[str]:
+    return [sys.executable, *words]
+
+
+def _pytest(report: str, *words: str) -> list[str]:
+    junit = REPORTS / f"{report}.xml"
+    return _python("-m", "pytest", f"--junitxml={junit}", *words)
+
+
+def _print(results: list[Result], seconds: float) -> None:
+    table = Table("stage", "result", "time", title="lab test", title_justify="left")
+    for result in results:
+        outcome = "[green]passed[/]" if result.passed else "[red]failed[/]"
+        table.add_row(result.stage, f"{outcome} {result.note}", f"{result.seconds:.0f}s")
+    table.add_section()
+    table.add_row("in all", "", f"{seconds:.0f}s")
+    _messages.print(table)
+    if not all(result.passed for result in results):
+        where = Path(REPORTS.name)
+        _messages.print(f"reports and diagnostics are in {where}/", style="red")

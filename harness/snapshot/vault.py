@@ -1,0 +1,231 @@
+"""Finding everything in Vault that belongs to one lab.
+
+Mounts, auth methods, policies and named entities belong to a lab by their name
+(`lab01-…`); what lies inside a mount belongs with it; tokens belong by their policies or
+by the auth method they came from, entities by their aliases, leases by their mount.
+Everything is read as it stands in Vault, so it does not matter whether a step, a CLI or a
+person made it. Batch tokens leave no trace in Vault and cannot be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from typing import Any
+from urllib.parse import quote
+
+from harness.base.errors import EnvironmentLacks
+from harness.clients.vault import VaultHTTP
+from harness.snapshot import kv
+from harness.snapshot.copies import Safe
+from harness.snapshot.kv import is_kv2
+from harness.snapshot.model import Item
+from harness.snapshot.vault_kinds import SYSTEM, Kind, kinds_of
+
+# What makes a mount what it is; accessors and identifiers change when it is made anew.
+_MOUNT_FIELDS = ("type", "description", "config", "options", "local", "seal_wrap")
+
+
+class VaultState:
+    """Reads of one lab's part of Vault. Missing things are None or [], not errors."""
+
+    def __init__(self, http: VaultHTTP, prefix: str, safe: Safe) -> None:
+        self.http = http
+        self.prefix = f"{prefix}-"
+        self.safe = safe
+
+    def require_ready(self) -> None:
+        """Raise EnvironmentLacks, or VaultUnreachable, unless Vault can answer."""
+        answer = self.http.request("GET", "/v1/sys/health", allow=range(400, 600))
+        if answer.status_code not in (200, 429, 473):
+            state = {501: "not initialised", 503: "sealed"}.get(answer.status_code, "not ready")
+            raise EnvironmentLacks(
+                f"Vault is {state}, so its contents can be neither read nor changed",
+                where=self.http.addr,
+                hint="vault operator unseal, or ./lab up, which repairs it",
+            )
+
+    def read(self, path: str, also: tuple[int, ...] = (), **query: object) -> dict[str, Any] | None:
+        """The data at `path`; None when there is nothing. `also`: statuses that mean that too."""
+        answer = self.http.request(
+            "GET", f"/v1/{quote(path)}", params=query, allow=(404, 405, *also)
+        )
+        return dict(answer.json().get("data") or {}) if answer.status_code == 200 else None
+
+    def names(self, path: str) -> list[str]:
+        """The keys at `path`, sorted."""
+        return sorted((self._listing(path)).get("keys") or [])
+
+    def details(self, path: str) -> dict[str, dict[str, Any]]:
+        """What LIST tells about each key at `path`."""
+        return dict(self._listing(path).get("key_info") or {})
+
+    def _listing(self, path: str) -> dict[str, Any]:
+        answer = self.http.request("LIST", f"/v1/{quote(path)}", allow=(404, 405))
+        return dict(answer.json().get("data") or {}) if answer.status_code == 200 else {}
+
+    # -- the whole ----------------------------------------------------------------------
+
+    def collect(self, pool: Executor) -> list[Item]:
+        """Every item of the lab in Vault."""
+        mounts = self._mounts()
+        work = [
+            self._system,
+            self._tokens,
+            self._entities,
+            *(_bound(self._inside, mount) for mount in mounts),
+        ]
+        return mounts + [
+            item for items in pool.map(lambda one: list(one()), work) for item in items
+        ]
+
+    def _mounts(self) -> list[Item]:
+        found = []
+        for root, noun in (("sys/mounts", "mount"), ("sys/auth", "auth method")):
+            for name, entry in (self.read(root) or {}).items():
+                if isinstance(entry, dict) and name.startswith(self.prefix):
+                    content = {key: entry.get(key) for key in _MOUNT_FIELDS}
+                    # An empty setting and an absent one are the same to Vault.
+                    content["config"] = {
+                        key: value
+                        for key, value in (entry.get("config") or {}).items()
+                        if value not in ("", [], None)
+                    }
+                    sum_ = self.safe.sum(content)
+                    found.append(Item(f"{root}/{name}", noun, name, sum_, noun, content))
+        return found
+
+    def _system(self) -> Iterator[Item]:
+        for row, kind in SYSTEM.items():
+            for name in self.names(kind.list):
+                if name.startswith(self.prefix):
+                    yield from self._one(row, kind, kind.at.format(name), name)
+
+    def _one(self, row: str, kind: Kind, path: str, name: str, parent: str = "") -> Iterator[Item]:
+        # SSH answers 400 instead of 404 where no CA is configured.
+        answer = self.read(path, also=(400,) if not kind.list else ())
+        if answer is None:
+            return
+        content = kind.content(answer)
+        if row == "auth/approle:role":
+            content |= self.read(f"{path}/role-id") or {}
+        sum_, copy, kept = self.safe.sort(content)
+        yield Item(path, kind.noun, name, sum_, kind=row, copy=copy, kept=kept, parent=parent)
+
+    # -- inside a mount -----------------------------------------------------------------
+
+    def _inside(self, mount: Item) -> Iterator[Item]:
+        engine = (mount.copy or {}).get("type", "")
+        at = base(mount)
+        if engine == "kv":
+            yield from kv.secrets(self, mount)
+        where = f"auth/{engine}" if at.startswith("auth/") else engine
+        for row, kind in kinds_of(at, engine).items():
+            if engine == "kv" and not is_kv2(mount):
+                continue
+            names = self.names(at + kind.list) if kind.list else [""]
+            for name in names:
+                path = at + kind.at.format(name)
+                yield from self._one(f"{where}:{row}", kind, path, path, mount.path)
+        if where == "auth/approle":
+            yield from self._secret_ids(mount)
+        if not at.startswith("auth/"):
+            yield from self._leases(mount)
+
+    def walk(self, path: str) -> Iterator[str]:
+        """Every key below `path`, folders opened."""
+        for name in self.names(path):
+            if name.endswith("/"):
+                yield from (name + below for below in self.walk(path + name))
+            else:
+                yield name
+
+    def _leases(self, mount: Item) -> Iterator[Item]:
+        at = base(mount)
+        for name in self.walk(f"sys/leases/lookup/{at}"):
+            yield Item(
+                f"sys/leases/lookup/{at}{name}",
+                "lease",
+                at + name,
+                "",
+                kind="lease",
+                passing=True,
+                parent=mount.path,
+                holder=f"{at}{name}".rpartition("/")[0],
+            )
+
+    def _secret_ids(self, mount: Item) -> Iterator[Item]:
+        at = base(mount)
+        for role in self.names(f"{at}role"):
+            for accessor in self.names(f"{at}role/{role}/secret-id"):
+                yield Item(
+                    f"{at}role/{role}/secret-id/{accessor}",
+                    "secret ID of",
+                    f"{at}role/{role}",
+                    "",
+                    kind="secret-id",
+                    passing=True,
+                    parent=mount.path,
+                )
+
+    # -- tokens and entities ------------------------------------------------------------
+
+    def _tokens(self) -> Iterator[Item]:
+        for accessor in self.names("auth/token/accessors"):
+            answer = self.http.request(
+                "POST",
+                "/v1/auth/token/lookup-accessor",
+                json={"accessor": accessor},
+                allow=(400, 403, 404),  # it may have expired since it was listed
+            )
+            entry = (answer.json().get("data") or {}) if answer.status_code == 200 else {}
+            if owns_token(entry, self.prefix):
+                name = str(entry.get("display_name") or entry.get("path"))
+                yield Item(
+                    f"auth/token/accessors/{accessor}",
+                    "token of",
+                    name,
+                    "",
+                    kind="token",
+                    passing=True,
+                    holder=f"{name} by {entry.get('path')}",
+                )
+
+    def _entities(self) -> Iterator[Item]:
+        """Entities that logins made. One that other labs' logins share loses its alias only."""
+        for identifier, entry in self.details("identity/entity/id").items():
+            aliases = entry.get("aliases") or []
+            ours = [a for a in aliases if _of_lab(a.get("mount_path"), self.prefix)]
+            if not ours or str(entry.get("name")).startswith(self.prefix):
+                continue
+            if len(ours) == len(aliases):
+                path = f"identity/entity/id/{identifier}"
+                yield Item(path, "entity", str(entry.get("name")), "", kind="entity", passing=True)
+                continue
+            for alias in ours:
+                path = f"identity/entity-alias/id/{alias['id']}"
+                name = f"{alias.get('name')} of {alias.get('mount_path')}"
+                yield Item(path, "entity alias", name, "", kind="entity", passing=True)
+
+
+def base(mount: Item) -> str:
+    """The path below which a mount serves: `lab01-kv/`, `auth/lab01-jwt/`."""
+    return ("auth/" if mount.noun == "auth method" else "") + mount.name
+
+
+def owns_token(entry: Mapping[str, Any], prefix: str) -> bool:
+    """Whether a token is of the lab with this prefix (`lab01-`); root tokens are nobody's."""
+    policies = [*(entry.get("policies") or []), *(entry.get("identity_policies") or [])]
+    if "root" in policies:
+        return False
+    # A wrapping token has the path of what it wraps and no policy of its own.
+    path = str(entry.get("path") or "").removeprefix("auth/")
+    return any(name.startswith(prefix) for name in (path, *policies))
+
+
+def _of_lab(path: object, prefix: str) -> bool:
+    return str(path or "").startswith(f"auth/{prefix}")
+
+
+def _bound(method: Any, mount: Item) -> Any:
+    return lambda: method(mount)

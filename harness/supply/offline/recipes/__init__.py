@@ -1,0 +1,39 @@
+"""The recipes of the offline supply, one module each, named like the recipe.
+
+A module's `recipe` is its Recipe. The list is in the order in which their builds start
+when several can: first what others wait for longest. Adding a recipe is adding a module
+and its name here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from functools import cache
+
+from harness.supply.offline.recipe import Recipe
+
+NAMES = (
+    "base",
+    "kubernetes",
+    "pause",
+    "app",
+    "kind",
+    "node",
+    "vault",
+    "vault_image",
+    "openbao",
+    "postgres",
+    "nginx",
+    "csi_driver",
+    "standins",
+    "helm",
+)
+
+
+@cache
+def all_recipes() -> Mapping[str, Recipe]:
+    """Every recipe by its name, in the order in which builds start."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in NAMES)
+    recipes: list[Recipe] = [module.recipe for module in modules]
+    return {recipe.name: recipe for recipe in recipes}

@@ -1,0 +1,246 @@
+"""The online supply: upstream's images and release binaries, each digest seen once.
+
+Images are pulled by the engine (harness.supply.online.registries), programs are downloaded here
+(harness.supply.online.downloads), two images are built on the publisher's Debian
+(harness.supply.online.built_image). What is there already is used without any network. Parts are
+fetched side by side; the first failure or Ctrl-C stops the others, and what they have
+fetched so far is kept for the next run.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import docker
+
+from harness.base import process
+from harness.base.errors import EnvironmentLacks, LabError, UsageError
+from harness.supply.base import Part, Progress, Provided, Supply, find_part
+from harness.supply.engine import engine
+from harness.supply.images import KEY_LABEL
+from harness.supply.lock import Lock
+from harness.supply.online import built_image, registries
+from harness.supply.online.downloads import Host, Release
+from harness.supply.online.registries import LocalImage, Reference
+
+# How many parts are fetched at once: more would only share the same line.
+AT_ONCE = 4
+# How long stopped work may take to notice; its threads do not keep the process alive.
+STOP_SECONDS = 3.0
+
+Say = Callable[[str], None]
+Work = Callable[[Say], Provided]
+
+
+class Stopped(LabError):
+    """The work on one part was given up because of another part or of Ctrl-C."""
+
+
+class OnlineSupply(Supply):
+    """Upstream's own parts, from registries and publishers or from named mirrors of them."""
+
+    name = "online"
+
+    def __init__(self, why: str = "", lock: Lock | None = None) -> None:
+        self.why = why
+        self.lock = lock or Lock()
+        # Two images are built on one base, at the same time.
+        self._base = threading.Lock()
+
+    def provide(self, parts: Iterable[str], progress: Progress) -> dict[str, Provided]:
+        """See Supply.provide. UsageError when something changed since it was first seen."""
+        wanted = [_checked(name) for name in dict.fromkeys(parts)]
+        registries.mirror()
+        work: dict[str, Work] = {}
+        for part in wanted:
+            getter = self._program if part.kind == "binary" else self._image
+            work[part.name] = _bound(getter, part)
+        return side_by_side(work, progress)
+
+    def ready(self, parts: Iterable[str]) -> bool:
+        """See Supply.ready."""
+        return not self.missing(parts)
+
+    def missing(self, parts: Iterable[str]) -> list[Part]:
+        """The parts that would have to be fetched. Asks the disk and the engine only."""
+        wanted = [_checked(name) for name in dict.fromkeys(parts)]
+        programs = [part for part in wanted if part.kind == "binary"]
+        images = [part for part in wanted if part.kind == "image"]
+        host = Host.here() if programs else None
+        missing = [part for part in programs if host and not Release(part, host).find()]
+        if not images:
+            return missing
+        if engine.find() is None:
+            return missing + images
+        with _client() as client:
+            return missing + [part for part in images if not _present(client, part)]
+
+    def _program(self, part: Part, say: Say) -> Provided:
+        stored = Release(part, Host.here()).fetch(self.lock, say)
+        return Provided(
+            part=part.name,
+            version=part.version,
+            origin=stored.url,
+            upstream=True,
+            digest=stored.sum,
+            path=stored.path,
+        )
+
+    def _image(self, part: Part, say: Say) -> Provided:
+        with _client() as client:
+            if part.online.get("build"):
+                return self._built(client, part, say)
+            wanted = Reference.parse(part.online["image"])
+            image, origin = self._pulled(client, wanted, say)
+        return _provided(part, str(wanted), image, origin)
+
+    def _pulled(
+        self, client: docker.DockerClient, wanted: Reference, say: Say
+    ) -> tuple[LocalImage, str]:
+        """The image in the engine, and where it came from."""
+        image = registries.local(client, str(wanted))
+        if image is None:
+            image = registries.pull(client, wanted, self.lock, say)
+        elif not image.digests:
+            # Loaded from a file or built: no registry ever gave it a digest.
+            return image, f"{wanted}, local, digest not checked"
+        seen = self.lock.seen(str(wanted))
+        if seen is None:
+            self.lock.record(str(wanted), image.digests[0], "the engine's own images")
+        elif seen.digest not in image.digests:
+            self.lock.check(str(wanted), image.digests[0], "the image in the engine")
+        through = "" if seen is None or seen.source == str(wanted) else f", from {seen.source}"
+        return image, f"{wanted}{through}"
+
+    def _built(self, client: docker.DockerClient, part: Part, say: Say) -> Provided:
+        base = Reference.parse(part.online["image"])
+        name = built_image.name_of(part)
+        image = built_image.present(client, part)
+        if image and KEY_LABEL not in image.labels:
+            return _provided(part, name, image, f"{name}, local, not built here")
+        if image is None:
+            with self._base:
+                self._pulled(client, base, say)
+            image = built_image.build(client, part, str(base), say)
+        return _provided(part, name, image, f"built here from {base}")
+
+
+def side_by_side(work: Mapping[str, Work], progress: Progress) -> dict[str, Provided]:
+    """Run all of `work`, a few at a time, and return the results by name.
+
+    The first failure is raised once the others have stopped or STOP_SECONDS are over: each
+    `say` raises Stopped from then on, and programs that they run are ended. Ctrl-C does
+    the same.
+    """
+    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[str, Provided | BaseException]] = queue.SimpleQueue()
+    stop = threading.Event()
+    for name in work:
+        todo.put(name)
+
+    programs = process.Scope()
+
+    def worker() -> None:
+        with programs:
+            while not stop.is_set():
+                try:
+                    name = todo.get_nowait()
+                except queue.Empty:
+                    return
+                results.put((name, _outcome(name, work[name], progress, stop)))
+
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(AT_ONCE)]
+    found: dict[str, Provided] = {}
+    try:
+        for thread in threads:
+            thread.start()
+        while len(found) < len(work):
+            name, outcome = results.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            found[name] = outcome
+    finally:
+        stop.set()
+        programs.end()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+    return {name: found[name] for name in work}
+
+
+def _outcome(
+    name: str, work: Work, progress: Progress, stop: threading.Event
+) -> Provided | BaseException:
+    """Do one piece of work and report it; errors are returned, for the main thread to raise."""
+    fetched = False
+
+    def say(doing: str) -> None:
+        nonlocal fetched
+        fetched = True
+        if stop.is_set():
+            raise Stopped(f"{name} was stopped")
+        progress.update(name, doing)
+
+    progress.start(name, "looking for it")
+    try:
+        provided = work(say)
+    except BaseException as error:
+        # Once all is being stopped, what breaks is a consequence: a program that was ended.
+        what = error.what if isinstance(error, LabError) else str(error)
+        progress.fail(name, "stopped" if stop.is_set() else what)
+        return error
+    progress.done(name, "fetched" if fetched else "already here")
+    return provided
+
+
+@contextmanager
+def _client() -> Iterator[docker.DockerClient]:
+    """A client, closed at the end."""
+    client = engine.client()
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _bound(getter: Callable[[Part, Say], Provided], part: Part) -> Work:
+    return lambda say: getter(part, say)
+
+
+def _checked(name: str) -> Part:
+    """The part, provided that this supply has a way to get it."""
+    part = find_part(name)
+    if part.kind not in ("image", "binary"):
+        raise UsageError(
+            f"{name} is an ingredient of other parts and is never supplied by itself",
+            where="clusters/versions.toml",
+        )
+    if not part.online:
+        raise EnvironmentLacks(
+            f"upstream publishes no {name} that this project could fetch",
+            where="clusters/versions.toml",
+            hint="--supply offline builds it (Debian or Ubuntu, as root)",
+        )
+    return part
+
+
+def _present(client: docker.DockerClient, part: Part) -> bool:
+    if part.online.get("build"):
+        return built_image.present(client, part) is not None
+    return registries.local(client, part.online["image"]) is not None
+
+
+def _provided(part: Part, reference: str, image: LocalImage, origin: str) -> Provided:
+    return Provided(
+        part=part.name,
+        version=part.version,
+        origin=origin,
+        upstream=bool(part.online.get("upstream", True)),
+        digest=image.id,
+        image=reference,
+    )

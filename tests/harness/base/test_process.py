@@ -1,0 +1,84 @@
+"""Programs run with a log, a readable failure and no orphans."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from harness.base.errors import LabError
+from harness.base.process import CommandFailed, run
+from harness.base.redact import register
+from harness.base.wait import wait_for
+
+
+def test_output_is_returned_logged_and_redacted_in_the_log(tmp_path: Path) -> None:
+    register("a-very-secret-word")
+    log = tmp_path / "log"
+    output = run([sys.executable, "-c", "print('a-very-secret-word')"], log=log)
+    assert output == "a-very-secret-word\n"
+    assert "very-secret" not in log.read_text()
+
+
+def test_failure_tells_command_status_and_last_lines() -> None:
+    code = "import sys; print('the cause'); sys.exit(3)"
+    with pytest.raises(CommandFailed) as caught:
+        run([sys.executable, "-c", code])
+    assert caught.value.status == 3
+    assert "ended with status 3" in str(caught.value)
+    assert "| the cause" in str(caught.value)
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(LabError, match="'no-such-program' is not there"):
+        run(["no-such-program"])
+
+
+def test_a_program_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(CommandFailed, match="gave up after"):
+        run([sys.executable, "-c", "import signal; signal.pause()"], timeout=0.3)
+
+
+def test_a_program_gives_way_and_so_does_its_session() -> None:
+    mine = os.nice(0)
+    assert int(run(["nice"], niceness=5)) == min(mine + 5, 19)
+    if Path("/proc/self/autogroup").exists():
+        # The program may be faster than whoever sets this: it looks until it is so.
+        wanted = f"nice {min(mine + 5, 19)}"
+        look = f"until grep -q '{wanted}$' /proc/self/autogroup; do :; done; echo seen"
+        assert run(["sh", "-c", look], niceness=5, timeout=10) == "seen\n"
+
+
+def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
+    """The grandchild must not survive the Ctrl-C that Python receives."""
+    marker = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, pathlib\n"
+        f"child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        f"pathlib.Path({str(marker)!r}).write_text(str(child.pid))\n"
+        "child.wait()\n"
+    )
+
+    def interrupt() -> None:
+        wait_for("the grandchild", lambda: marker.exists() and marker.read_text(), timeout=20)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run([sys.executable, "-c", code])
+    thread.join()
+    grandchild = int(marker.read_text())
+    wait_for("the grandchild to be gone", lambda: not _alive(grandchild), timeout=15)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -1,0 +1,159 @@
+"""Bad input gets one clear sentence and the documented exit code, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.base.paths import CHECKOUT
+from harness.cli import common
+from harness.cli import main as cli
+
+HELP_SECONDS = 1.0
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Lab:
+    return Lab(tmp_path, monkeypatch, capsys)
+
+
+class Lab:
+    """The command line, with a state folder of the test's own."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.state = folder / "state"
+        self._capsys = capsys
+        # Nothing listens there: no test of this file may reach an engine.
+        nowhere = f"unix://{folder}/no-engine.sock"
+        variables = {"LAB_STATE": str(self.state), "DOCKER_HOST": nowhere, "NO_COLOR": "1"}
+        for name, value in {**variables, "COLUMNS": "200"}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(common.messages, "width", 200)
+        # What a signal does is not this process's to change: pytest listens, too.
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command in this process."""
+        self._capsys.readouterr()
+        status = cli.main(list(words))
+        return subprocess.CompletedProcess(words, status, *self._capsys.readouterr())
+
+    def apart(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One command in a process of its own, as a person starts it."""
+        return subprocess.run(
+            [sys.executable, "-m", "harness.cli", *words],
+            cwd=CHECKOUT,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+
+
+def test_help_answers_at_once(lab: Lab) -> None:
+    lab.apart("--help")  # compiled files are there now
+    started = time.monotonic()
+    result = lab.apart("--help")
+    assert result.returncode == 0
+    assert "run" in result.stdout
+    assert time.monotonic() - started < HELP_SECONDS * _slowness()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("check", "77"), 2, "there is no lab '77'"),
+        (("check", "01.99"), 2, "lab 01 has no step '99'"),
+        (("check", "01.0"), 2, "lab 01 has no step '0'"),
+        (("run", "nonsense"), 2, "there is no lab 'nonsense'"),
+        (("run", "01", "--from", "50"), 2, "lab 01 has no step 50"),
+        (("up", "--env", "Not A Name"), 2, "cannot name an environment"),
+        (("up", "--vault", "consul"), 2, "there is no Vault flavour 'consul'"),
+        (("fetch", "77"), 2, "there is no lab '77'"),
+        (("fetch", "--vault", "consul"), 2, "there is no Vault flavour 'consul'"),
+        (("check", "01"), 3, "environment lab is not up"),
+        (("solve", "01.1"), 3, "environment lab is not up"),
+        (("env",), 3, "environment lab is not up"),
+        (("shell", "--env", "other"), 3, "./lab up --env other"),
+        (("nonsense",), 2, "No such command"),
+        (("up", "--bogus"), 2, "No such option"),
+        (("status", "-o", "xml"), 2, "there is no output format 'xml'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_bad_input(lab: Lab, words: tuple[str, ...], code: int, says: str) -> None:
+    result = lab(*words)
+    assert result.returncode == code, result.stderr
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_process_ends_with_the_code_and_one_sentence(lab: Lab) -> None:
+    result = lab.apart("check", "77")
+    assert result.returncode == 2
+    assert "there is no lab '77'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_engine_that_does_not_answer_is_named(lab: Lab) -> None:
+    result = lab.apart("up")
+    assert result.returncode == 3
+    assert "Traceback" not in result.stderr
+    assert "no-engine.sock" in result.stderr
+
+
+def test_a_broken_state_file_is_named_and_down_still_works(lab: Lab) -> None:
+    folder = lab.state / "lab"
+    folder.mkdir(parents=True)
+    (folder / "environment.json").write_text("{ broken")
+    result = lab("check", "01")
+    assert result.returncode == 2
+    assert "environment.json" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_state_folder_that_is_a_file(lab: Lab) -> None:
+    lab.state.mkdir()
+    (lab.state / "lab").write_text("in the way")
+    result = lab("up")
+    assert result.returncode == 2
+    assert "state folder cannot be used" in result.stderr
+
+
+def test_a_port_in_use_is_named(lab: Lab) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = lab("up", "--vault-port", port)
+    assert result.returncode == 2
+    assert f"port {port} on 127.0.0.1 is in use" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_version_names_the_pinned_parts(lab: Lab) -> None:
+    lines = lab("version").stdout.splitlines()
+    assert lines[0].startswith("kube-vault-labs ")
+    assert any(line.startswith("kubernetes 1.34.") for line in lines)
+
+
+def test_status_without_an_environment_changes_nothing(lab: Lab) -> None:
+    result = lab("status", "-o", "json")
+    assert result.returncode == 0
+    assert '"up": false' in result.stdout
+    assert not lab.state.exists()
+
+
+def _slowness() -> float:
+    """How much slower this machine is at this moment than an idle one."""
+    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
