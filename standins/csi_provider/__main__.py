@@ -10,6 +10,8 @@ import sys
 
 import yaml
 
+from standins.common.logs import Log, configure
+from standins.common.serving import CannotServe
 from standins.csi_provider import RUNTIME_NAME, VERSION
 from standins.csi_provider.cluster import KubernetesCluster
 from standins.csi_provider.connection import from_environment, overlay
@@ -20,8 +22,6 @@ from standins.csi_provider.mount import Provider
 from standins.csi_provider.server import serving
 from standins.csi_provider.transport import Transport, patience_from
 from standins.csi_provider.vault import ClientCache
-from standins.logs import Log, configure
-from standins.serving import CannotServe
 
 log = Log("standins.csi_provider")
 

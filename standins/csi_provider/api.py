@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from standins.wire import Message, Schema, tag
+from standins.common.wire import Message, Schema, tag
 
 SERVICE = "v1alpha1.CSIDriverProvider"
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 
+from standins.common.logs import Log
 from standins.csi_provider import RUNTIME_NAME, VERSION
 from standins.csi_provider.api import (
     SCHEMA,
@@ -31,7 +32,6 @@ from standins.csi_provider.parameters import Request, parse_request
 from standins.csi_provider.secret import Secret, content
 from standins.csi_provider.vault import ClientCache, Jwt, VaultClient
 from standins.csi_provider.versions import object_version
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from standins import gojson
+from standins.common import gojson
 from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.yamltext import INTEGER, Loader, parse_integer
 

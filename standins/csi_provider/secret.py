@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from standins import gojson
+from standins.common import gojson
 from standins.csi_provider.errors import MountError, RequestError
 from standins.csi_provider.objects import SecretObject
 

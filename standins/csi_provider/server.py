@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from standins.common.serving import grpc_socket, health_page
 from standins.csi_provider.mount import Provider
-from standins.serving import grpc_socket, health_page
 
 
 @asynccontextmanager

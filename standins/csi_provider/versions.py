@@ -11,7 +11,7 @@ import base64
 import hashlib
 import hmac
 
-from standins import gojson
+from standins.common import gojson
 from standins.csi_provider.objects import SecretObject
 
 

@@ -9,9 +9,9 @@ import sys
 
 from kubernetes.aio.config import ConfigException
 
+from standins.common.logs import configure
 from standins.injector.run import run
 from standins.injector.settings import SettingError, read
-from standins.logs import configure
 
 
 def main(arguments: list[str], env: dict[str, str]) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from standins.injector import values
+from standins.common import values
 
 PREFIX = "vault.hashicorp.com/"
 INJECT = "agent-inject"

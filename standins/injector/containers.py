@@ -16,7 +16,8 @@ from typing import Any
 from kubernetes.client import V1Container
 from pydantic import ValidationError
 
-from standins.injector import jsonpatch, values
+from standins.common import values
+from standins.injector import jsonpatch
 from standins.injector.agent_config import CACHE_PATH, HOME, TOKEN_FILE, encoded
 from standins.injector.annotations import AnnotationError, Notes, parsed
 from standins.injector.plan import Plan

@@ -7,7 +7,8 @@ itself wins, even when it says the empty string.
 
 from __future__ import annotations
 
-from standins.injector import jsonpatch, values
+from standins.common import values
+from standins.injector import jsonpatch
 from standins.injector.annotations import PREFIX, AnnotationError, Notes
 from standins.injector.pod import Pod
 from standins.injector.settings import Settings

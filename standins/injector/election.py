@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from standins.common.logs import Log
 from standins.injector.certificates import now
 from standins.injector.kube import Cluster, ClusterError, Conflict, LeaseRecord
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from standins.common.logs import Log
 from standins.injector import certificates
 from standins.injector.certificates import Authority, KeyPair
 from standins.injector.election import Election
 from standins.injector.kube import Cluster, ClusterError, SharedPair
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from standins.injector import jsonpatch, secrets, token_volume, values
+from standins.common import values
+from standins.injector import jsonpatch, secrets, token_volume
 from standins.injector.annotations import AnnotationError, Notes
 from standins.injector.defaults import defaults
 from standins.injector.pod import JsonObject, Pod

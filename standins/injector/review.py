@@ -12,13 +12,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from standins.injector import values
+from standins.common import values
+from standins.common.logs import Log
 from standins.injector.annotations import INJECT, PREFIX, STATUS, AnnotationError, Notes, parsed
 from standins.injector.plan import Plan, Refusal, make_plan, stage
 from standins.injector.pod import JsonObject, Pod, PodError
 from standins.injector.pod_patch import INJECTED, make_patch
 from standins.injector.settings import Settings
-from standins.logs import Log
 
 log = Log(__name__)
 

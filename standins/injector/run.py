@@ -17,13 +17,13 @@ from aiohttp import web
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from standins.common.logs import Log
 from standins.injector.certificate_context import ServingContext
 from standins.injector.election import Election
 from standins.injector.keeper import AutoKeeper, FileKeeper, Keeper
 from standins.injector.kube import KubeCluster
 from standins.injector.server import KEEP_ALIVE, Webhook
 from standins.injector.settings import Settings
-from standins.logs import Log
 
 log = Log(__name__)
 

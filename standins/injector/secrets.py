@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from standins.injector import values
+from standins.common import values
 from standins.injector.annotations import SECRET_FAMILIES, Notes, parsed
 
 MAP_TEMPLATE = (

@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from standins.common.logs import Log
 from standins.injector.metrics import Metrics
 from standins.injector.review import Decision, ReviewError, answer
 from standins.injector.settings import Settings
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from standins.injector import values
+from standins.common import values
 
 DEFAULT_IMAGE = "hashicorp/vault:2.0.4"
 

@@ -8,6 +8,8 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from standins.common.logs import Log, configure
+from standins.common.serving import CannotServe, grpc_socket, health_pages
 from standins.kms_plugin.api import HEALTHY, LARGEST_REQUEST
 from standins.kms_plugin.flags import PROGRAM, Flags, parse_flags
 from standins.kms_plugin.login import Session
@@ -15,8 +17,6 @@ from standins.kms_plugin.service import KeyService, healthz
 from standins.kms_plugin.transit import Transit
 from standins.kms_plugin.vault import Vault
 from standins.kms_plugin.watch import Watch
-from standins.logs import Log, configure
-from standins.serving import CannotServe, grpc_socket, health_pages
 
 log = Log("standins.kms_plugin")
 

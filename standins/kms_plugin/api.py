@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from standins.wire import Message, Schema, tag, tag_map
+from standins.common.wire import Message, Schema, tag, tag_map
 
 SERVICE = "v2.KeyManagementService"
 API_VERSION = "v2"

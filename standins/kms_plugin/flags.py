@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from standins.common.logs import LEVELS
+from standins.common.serving import LONGEST_SOCKET
 from standins.kms_plugin.login import read_id
 from standins.kms_plugin.vault import trusting
-from standins.logs import LEVELS
-from standins.serving import LONGEST_SOCKET
 
 PROGRAM = "kms_plugin"
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from standins.common.logs import Log
 from standins.kms_plugin.errors import Absent, Denied, Problem, Refused, Unreachable
 from standins.kms_plugin.vault import Data, Vault
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from standins.common.logs import Log
 from standins.kms_plugin.api import (
     API_VERSION,
     HEALTHY,
@@ -33,7 +34,6 @@ from standins.kms_plugin.errors import NotOurs, Problem, defect
 from standins.kms_plugin.transit import ABSENT, Key, Transit, Version
 from standins.kms_plugin.vault import Vault
 from standins.kms_plugin.watch import View, Watch
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from standins.common.logs import Log
 from standins.kms_plugin.errors import Absent, Problem, Unreachable, defect
 from standins.kms_plugin.transit import Key, Transit, Version
 from standins.kms_plugin.vault import Vault
-from standins.logs import Log
 
 log = Log(__name__)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator import login, model
 from standins.operator.connections import Connections
 from standins.operator.kube import KubeApi

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator import conditions, model, timing, transform
 from standins.operator.context import Context, release, report
 from standins.operator.model import Key, Obj, Reason

@@ -14,7 +14,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator.kube import KubeApi, KubeError, get_or_none
 from standins.operator.model import Obj
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator import model
 from standins.operator.gotemplate import TemplateError, Templates
 from standins.operator.model import Obj

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator.timing import parse_duration
 
 _CONNECTIONS = 16

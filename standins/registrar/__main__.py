@@ -17,10 +17,10 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from standins.logs import Log, configure
+from standins.common.logs import Log, configure
+from standins.common.serving import CannotServe, grpc_socket, health_page
 from standins.registrar.identity import BadDriver, Driver
 from standins.registrar.registration import Registration, problem
-from standins.serving import CannotServe, grpc_socket, health_page
 
 log = Log("standins.registrar")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from standins.wire import Message, Schema, tag
+from standins.common.wire import Message, Schema, tag
 
 # The protobuf package has no version in it, though the API is v1.
 SERVICE = "pluginregistration.Registration"

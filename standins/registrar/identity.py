@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from standins.wire import Message, Schema, tag
+from standins.common.wire import Message, Schema, tag
 
 SERVICE = "csi.v1.Identity"
 # The CSI specification's rule for driver names; it also keeps them out of other folders.

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from standins.logs import Log
+from standins.common.logs import Log
 from standins.registrar.api import (
     SCHEMA,
     SERVICE,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator.gotemplate.builtins import go_quote, kind_of, truth
 from standins.operator.gotemplate.builtins import plain as text_of
 from standins.operator.gotemplate.errors import TemplateError

@@ -18,6 +18,8 @@ import grpc.aio
 import pytest
 import yaml
 
+from standins.common.logs import Pairs, quote
+from standins.common.serving import CannotServe, clear_socket, health_page
 from standins.csi_provider.__main__ import run as serve
 from standins.csi_provider.api import SCHEMA, VersionRequest, VersionResponse
 from standins.csi_provider.errors import ConfigError
@@ -26,8 +28,6 @@ from standins.csi_provider.kubeapi import Access
 from standins.csi_provider.parameters import Connection
 from standins.csi_provider.server import serving
 from standins.csi_provider.transport import Patience, patience_from
-from standins.logs import Pairs, quote
-from standins.serving import CannotServe, clear_socket, health_page
 from tests.standins.csi_provider.world import World, in_world
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from standins.common.logs import Log, configure
 from standins.injector import kube, settings
 from standins.injector.__main__ import main
 from standins.injector.annotations import ANNOTATIONS
-from standins.logs import Log, configure
 from tests.standins.injector.latency import ROOT, injector_process, measure
 
 PACKAGE = ROOT / "standins" / "injector"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from standins.injector import jsonpatch, values
+from standins.common import values
+from standins.injector import jsonpatch
 from standins.injector.settings import SettingError, Settings, read
 
 ADDRESS = {"AGENT_INJECT_VAULT_ADDR": "https://v:8200"}

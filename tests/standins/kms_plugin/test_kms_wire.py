@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from google.protobuf.message import DecodeError
 
+from standins.common.wire import Message
 from standins.kms_plugin.api import (
     SCHEMA,
     SERVICE,
@@ -21,7 +22,6 @@ from standins.kms_plugin.api import (
     StatusRequest,
     StatusResponse,
 )
-from standins.wire import Message
 from tests.standins.csi_provider.test_csi_wire import compiled, fields
 from tests.standins.kms_plugin.fakevault import MOUNT, NAME
 from tests.standins.kms_plugin.world import Client, World, in_world

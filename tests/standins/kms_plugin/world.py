@@ -18,6 +18,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from standins.common.serving import grpc_socket
 from standins.kms_plugin.api import (
     LARGEST_REQUEST,
     SCHEMA,
@@ -34,7 +35,6 @@ from standins.kms_plugin.service import KeyService
 from standins.kms_plugin.transit import Transit
 from standins.kms_plugin.vault import Vault
 from standins.kms_plugin.watch import Watch
-from standins.serving import grpc_socket
 from tests.standins.kms_plugin.fakevault import (
     APPROLE,
     MOUNT,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from standins import gojson
+from standins.common import gojson
 from standins.operator.gotemplate import TemplateError, Templates
 
 GOLDEN = json.loads(Path(__file__).with_name("go_templates.json").read_text())

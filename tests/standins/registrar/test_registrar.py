@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from standins.common.serving import CannotServe, grpc_socket
 from standins.registrar import identity
 from standins.registrar.__main__ import parse, run
 from standins.registrar.api import (
@@ -26,7 +27,6 @@ from standins.registrar.api import (
 )
 from standins.registrar.identity import BadDriver, Driver, GetPluginInfoResponse
 from standins.registrar.registration import problem
-from standins.serving import CannotServe, grpc_socket
 
 NAME = "secrets-store.csi.k8s.io"
 ENDPOINT = "/var/lib/kubelet/plugins/csi-secrets-store/csi.sock"

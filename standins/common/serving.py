@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from aiohttp import web
 
-from standins.logs import Log
+from standins.common.logs import Log
 
 log = Log(__name__)
 
