@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -25,12 +25,27 @@ from rich.table import Table
 
 from harness.base.paths import cache_root
 from harness.base.redact import redact
-from harness.supply.base import Progress
 
 HEARTBEAT_SECONDS = 15.0
 # Shorter than this is not worth remembering, and is mostly "it was there already".
 SHORTEST_REMEMBERED = 2.0
 TIMINGS_FILE = "timings.json"
+
+
+class Progress(Protocol):
+    """Where long work reports to. Calls may come from any thread."""
+
+    def start(self, name: str, doing: str) -> None:
+        """Work on `name` began; how long it took last time is the listener's to know."""
+
+    def update(self, name: str, doing: str) -> None:
+        """`name` is now busy with something else; may be called often."""
+
+    def done(self, name: str, note: str) -> None:
+        """`name` is finished; `note` says how ("built", "from the cache")."""
+
+    def fail(self, name: str, note: str) -> None:
+        """`name` failed or was interrupted."""
 
 
 def duration(seconds: float) -> str:

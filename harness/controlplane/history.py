@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.base.errors import LabError
+from harness.base.statefile import read_json, write_json
 from harness.controlplane.settings import Settings, register_keys
-from harness.lab.notes import read_json, write_json
 
 
 class Memory:

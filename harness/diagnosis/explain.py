@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from harness.base.errors import CheckFailed, LabError
 from harness.base.redact import redact
 from harness.diagnosis import login, policy, server
-from harness.diagnosis.chain import Chain, Finding, LoginPath
+from harness.diagnosis.chain import Chain, Finding
+from harness.lab.login_path import LoginPath
 
 if TYPE_CHECKING:
     from harness.lab.context import LabContext

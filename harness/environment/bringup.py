@@ -21,12 +21,13 @@ from harness import integrations
 from harness.base.errors import UsageError
 from harness.base.network import free_port, outside_service, port_is_free
 from harness.base.paths import clusters
+from harness.base.progress import Progress
+from harness.base.statefile import write_json
 from harness.base.wait import ended_by
 from harness.clients.kube import Kube
 from harness.environment import parts
 from harness.environment.layout import Place, flavour_of
-from harness.lab.notes import write_json
-from harness.supply.base import Progress, Provided
+from harness.supply.base import Provided
 from harness.supply.engine import engine
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"

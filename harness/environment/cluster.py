@@ -24,11 +24,11 @@ from urllib3.exceptions import HTTPError
 
 from harness.base import process
 from harness.base.errors import LabError
+from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, KubeRefused, Object, Objects
 from harness.controlplane import encryption
 from harness.controlplane.change import ControlPlane
-from harness.lab.notes import read_json, write_json
 from harness.supply.engine import engine
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"

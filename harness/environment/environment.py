@@ -17,11 +17,11 @@ from docker.errors import NotFound
 
 from harness.base.errors import LabError, NotUp, UsageError
 from harness.base.paths import state_root
+from harness.base.progress import Progress
 from harness.clients.kube import ENVIRONMENT_LABEL
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, Place
 from harness.lab.access import Access
-from harness.supply.base import Progress
 from harness.supply.engine import engine
 
 __all__ = ["DEFAULT", "Environment", "Options", "existing"]

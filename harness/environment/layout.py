@@ -13,9 +13,9 @@ from typing import Any
 
 from harness.base.errors import UsageError
 from harness.base.paths import PROJECT, state_root
+from harness.base.statefile import read_json
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.environment.cluster import Cluster
-from harness.lab.notes import read_json
 from harness.servers.vault import FLAVOURS, Flavour, VaultServer
 
 DEFAULT = "lab"

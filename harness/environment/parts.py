@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from harness import integrations
+from harness.base.progress import Progress
 from harness.environment.layout import flavour_of
 from harness.supply import choose
-from harness.supply.base import Progress, Provided, Supply
+from harness.supply.base import Provided, Supply
 from harness.supply.engine import dockerd
 
 PROGRAMS = ("kind", "kubectl")

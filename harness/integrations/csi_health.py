@@ -12,10 +12,10 @@ import secrets
 from typing import Any
 
 from harness.base.errors import LabError
+from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, Object
 from harness.integrations.base import Site
-from harness.lab.notes import read_json, write_json
 
 DRIVER = "secrets-store.csi.k8s.io"
 API = "secrets-store.csi.x-k8s.io/v1"

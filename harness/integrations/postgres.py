@@ -20,9 +20,9 @@ from harness.base.errors import LabError, NotUp
 from harness.base.network import LOCALHOST, free_port, outside_service
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret
+from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.integrations.base import Integration, Site
-from harness.lab.notes import read_json, write_json
 from harness.supply.engine import engine
 
 START_SECONDS = 60.0

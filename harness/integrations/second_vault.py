@@ -13,10 +13,10 @@ from pathlib import Path
 
 from harness.base.errors import NotUp
 from harness.base.network import free_port, outside_service
+from harness.base.statefile import read_json, write_json
 from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
 from harness.integrations.base import Integration, Site
-from harness.lab.notes import read_json, write_json
 from harness.servers.vault import FLAVOURS, VaultServer
 
 NAME = "second-vault"

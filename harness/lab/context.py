@@ -23,12 +23,13 @@ import hvac
 from harness.base import process
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret, redact
+from harness.base.statefile import read_json
 from harness.base.wait import pause, wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, LAB_LABEL, MANAGED_BY, STEP_LABEL, Kube
 from harness.clients.vault import VaultHTTP
 from harness.clients.vault_audit import AuditLog
 from harness.lab.access import Access
-from harness.lab.notes import Notes, read_json
+from harness.lab.notes import Notes
 
 if TYPE_CHECKING:
     from harness.controlplane.change import ControlPlane

@@ -1,47 +1,19 @@
 """What one step leaves for the next, and how far a person has got: small JSON files.
 
-Both live in the environment's state folder and survive restarts. Writes go to a
-temporary file first, so that an interrupt never leaves half a file. Notes are not a
+Both live in the environment's state folder and survive restarts. Notes are not a
 place for secrets: a value that redaction would touch is refused.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from harness.base.errors import UsageError
 from harness.base.redact import redact
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The JSON object in `file`, {} when there is none. Raises UsageError when it is broken."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"a state file cannot be read: {error}",
-            where=str(file),
-            hint="delete this file; if that does not help: ./lab down, then ./lab up",
-        ) from error
-    if not isinstance(value, dict):
-        raise UsageError("a state file does not hold an object", where=str(file), hint="delete it")
-    return value
-
-
-def write_json(file: Path, value: object) -> None:
-    """Replace `file` atomically, readable by its owner only."""
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, sort_keys=True)
-    partial.replace(file)
+from harness.base.statefile import read_json, write_json
 
 
 class NoteMissing(UsageError, KeyError):

@@ -23,8 +23,8 @@ from harness.base.errors import CheckFailed, UsageError
 from harness.base.redact import redact
 
 if TYPE_CHECKING:
-    from harness.diagnosis.explain import LoginPath
     from harness.lab.context import LabContext
+    from harness.lab.login_path import LoginPath
 
 Action = Callable[["LabContext"], None]
 
@@ -132,6 +132,11 @@ class Lab:
     def prefix(self) -> str:
         """What every name in Vault and every namespace of this lab begins with: `lab01`."""
         return f"lab{self.number}"
+
+    @property
+    def notebook(self) -> str:
+        """The file name of its notebook: `01_http_api.ipynb` for labs/lab01_http_api/."""
+        return f"{self.module.split('.')[-2].removeprefix('lab')}.ipynb"
 
     def step(
         self, title: str, *, hints: Sequence[str] = (), observe: bool = False

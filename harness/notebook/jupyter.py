@@ -9,7 +9,6 @@ catalogue are off.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -28,12 +27,12 @@ from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.paths import CHECKOUT, state_root
 from harness.base.process import end_group
 from harness.base.redact import Secret, redact
+from harness.base.statefile import file_sha256, read_json, write_json
 from harness.base.wait import wait_for
 from harness.lab.access import Access
 from harness.lab.catalog import all_labs
-from harness.lab.notes import read_json, write_json
 from harness.lab.steps import Lab
-from harness.notebook.render import EXERCISES, NOTEBOOKS, file_name
+from harness.notebook.render import EXERCISES, NOTEBOOKS
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 120.0
@@ -121,7 +120,7 @@ def start(access: Access, lab: Lab, *, exercise: bool = False, port: int = 8888)
     except BaseException:
         end_group(process)
         raise
-    path = f"{EXERCISES}/{file_name(lab)}" if exercise else file_name(lab)
+    path = f"{EXERCISES}/{lab.notebook}" if exercise else lab.notebook
     return Server(process, base, f"{base}lab/tree/{path}?token={token}", log)
 
 
@@ -141,7 +140,7 @@ def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
     record = read_json(record_file)
     notes = []
     for lab in all_labs():
-        for path in (Path(file_name(lab)), Path(EXERCISES, file_name(lab))):
+        for path in (Path(lab.notebook), Path(EXERCISES, lab.notebook)):
             original, copy = source / path, target / path
             if not original.is_file():
                 continue
@@ -248,4 +247,4 @@ def _tail(log: Path) -> str:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return file_sha256(file)

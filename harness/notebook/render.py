@@ -55,12 +55,6 @@ _TOOLS = {
 }
 
 
-def file_name(lab: Lab) -> str:
-    """`01_http_api.ipynb` for the lab in labs/lab01_http_api/."""
-    folder = lab.module.split(".")[-2]
-    return f"{folder.removeprefix('lab')}.ipynb"
-
-
 def render(lab: Lab, *, exercise: bool = False, following: Lab | None = None) -> Any:
     """The lab as a notebook (nbformat 4). `following` is the lab to go on with.
 
@@ -86,7 +80,7 @@ def rendered(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str]]:
         for exercise in (False, True):
             notebook = render(lab, exercise=exercise, following=following)
             folder = Path(EXERCISES) if exercise else Path()
-            yield folder / file_name(lab), _writes(notebook) + "\n"
+            yield folder / lab.notebook, _writes(notebook) + "\n"
 
 
 def differing(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[str]:

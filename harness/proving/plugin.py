@@ -230,10 +230,9 @@ def _start_clean(keeper: Keeper, file: Path) -> Access:
     """The environment with what the notebook's lab needs, and nothing of the lab in it."""
     from harness.lab.catalog import all_labs
     from harness.lab.context import LabContext
-    from harness.notebook.render import file_name
     from harness.session.runner import Runner
 
-    labs = [lab for lab in all_labs() if file_name(lab) == file.name]
+    labs = [lab for lab in all_labs() if lab.notebook == file.name]
     access = keeper.access(tuple(need for lab in labs for need in lab.needs))
     for lab in labs:
         Runner(LabContext(access, lab)).reset()

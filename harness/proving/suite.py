@@ -115,6 +115,8 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
         _stage("lint", _python("-m", "ruff", "check", ".")),
         _stage("format", _python("-m", "ruff", "format", "--check", ".")),
         _stage("types", _python("-m", "mypy")),
+        # The contracts of pyproject.toml: which package may import which.
+        _stage("imports", [str(Path(sys.executable).with_name("lint-imports")), "--no-logo"]),
         _stage("unit tests", unit, chosen=arguments),
     ]
     if not quick:

@@ -24,10 +24,10 @@ from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.network import LOCALHOST
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret
+from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.clients.vault import VaultHTTP, VaultUnreachable
-from harness.lab.notes import read_json, write_json
 from harness.servers import certs
 from harness.supply.engine import engine
 

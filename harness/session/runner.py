@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.errors import LabError
+from harness.base.statefile import read_json, write_json
 from harness.controlplane import encryption
 from harness.controlplane.settings import Settings
 from harness.diagnosis import explain
 from harness.lab.context import LabContext
-from harness.lab.notes import read_json, write_json
 from harness.lab.steps import Step, listening
 from harness.snapshot import restore as reset
 from harness.snapshot import take as inventory

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.base.errors import UsageError
 from harness.base.paths import clusters
+from harness.base.progress import Progress
 
 VERSIONS_FILE = "versions.toml"
 
@@ -57,22 +58,6 @@ class Provided:
     digest: str
     image: str = ""
     path: Path | None = None
-
-
-class Progress(Protocol):
-    """Where long work reports to (harness.base.progress). Calls may come from any thread."""
-
-    def start(self, name: str, doing: str) -> None:
-        """Work on `name` began; how long it took last time is the listener's to know."""
-
-    def update(self, name: str, doing: str) -> None:
-        """`name` is now busy with something else; may be called often."""
-
-    def done(self, name: str, note: str) -> None:
-        """`name` is finished; `note` says how ("built", "from the cache")."""
-
-    def fail(self, name: str, note: str) -> None:
-        """`name` failed or was interrupted."""
 
 
 class Supply(ABC):

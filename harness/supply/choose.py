@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.supply.base import Part, Progress, Supply, find_part
+from harness.base.progress import Progress
+from harness.supply.base import Part, Supply, find_part
 from harness.supply.offline.supply import OfflineSupply, cannot_build
 from harness.supply.online import registries, web
 from harness.supply.online.downloads import Host, Release

@@ -10,18 +10,15 @@ download that was bad already.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import state_root
+from harness.base.statefile import exclusively, write_atomically
 
 LOCK_FILE = "supply.lock.json"
 _ABOUT = "digests as first seen by this checkout; delete an entry to accept another digest"
@@ -117,33 +114,3 @@ class Lock:
         table = {name: asdict(entries[name]) for name in sorted(entries)}
         text = json.dumps({"about": _ABOUT, "seen": table}, indent=2) + "\n"
         write_atomically(self.file, text)
-
-
-@contextmanager
-def exclusively(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the one lock of `folder` against other threads and processes.
-
-    `waiting` is called when somebody else holds it and this call has to wait. The lock
-    lies on the folder itself, so that no lock file stays behind.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting:
-                waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Replace `file` by `text`: a reader sees the old content or the new, never a part."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)

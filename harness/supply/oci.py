@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.base.statefile import digest_of
+
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -57,7 +59,7 @@ def write_layout(target: Path, images: Iterable[Image]) -> set[str]:
             layers = []
             for layer in image.layers:
                 if layer not in digests:
-                    digests[layer] = (_digest_of(layer), layer.stat().st_size)
+                    digests[layer] = (digest_of(layer), layer.stat().st_size)
                 digest, size = digests[layer]
                 if digest not in written:
                     archive.add(layer, _blob(digest), filter=_plain)
@@ -148,11 +150,6 @@ def _json(value: object) -> bytes:
 
 def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def _digest_of(file: Path) -> str:
-    with file.open("rb") as content:
-        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
 def _blob(digest: str) -> str:

@@ -6,11 +6,11 @@ the publisher's Debian image; this is what they have in common.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.base.paths import CHECKOUT, clusters
+from harness.base.statefile import file_sha256
 
 # What runs; manifests and texts for people stay outside.
 SUFFIXES = (".py", ".proto")
@@ -25,7 +25,7 @@ def sources() -> list[Path]:
 def digests() -> Iterator[str]:
     """For each of them one line with its path and the sum of its content."""
     for file in sources():
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = file_sha256(file)
         yield f"{file.relative_to(CHECKOUT)} {digest}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab00_why.encrypt import write
 from labs.lab00_why.etcd import ask_etcd, etcd_key
 from labs.lab00_why.lab import why

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness import expect
-from harness.controlplane.encryption import writer_of
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
+from harness.lab.kit.control_plane import writer_of
 from labs.lab00_why.encrypt import configuration, expect_value, expect_writer, tell, write
 from labs.lab00_why.etcd import etcd_key, raw, readable
 from labs.lab00_why.lab import why

@@ -7,8 +7,7 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.base.process import CommandFailed
-from harness.lab.context import LabContext
+from harness.lab.api import CommandFailed, LabContext
 from harness.lab.kit.pods import expect_running, from_secret
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why

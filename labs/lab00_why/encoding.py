@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.base.redact import redact
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, redact
 from labs.lab00_why.lab import why
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"

@@ -9,10 +9,8 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.base.process import CommandFailed
-from harness.base.redact import Secret
-from harness.controlplane.encryption import survey, writer, writer_of
-from harness.lab.context import LabContext
+from harness.lab.api import CommandFailed, LabContext, Secret
+from harness.lab.kit.control_plane import survey, writer, writer_of
 from labs.lab00_why.etcd import etcd_key, raw, readable
 from labs.lab00_why.lab import why
 

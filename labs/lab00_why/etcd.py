@@ -7,8 +7,7 @@ import json
 from typing import Any
 
 from harness import expect
-from harness.base.redact import redact
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, redact
 from labs.lab00_why.lab import why
 
 READER = "etcd-reader"

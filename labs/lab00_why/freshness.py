@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness import expect
-from harness.base.process import CommandFailed
-from harness.lab.context import LabContext
+from harness.lab.api import CommandFailed, LabContext
 from harness.lab.kit.pods import env_sum, expect_running, file_sum, from_secret
 from labs.lab00_why.encoding import decoded, secret_manifest
 from labs.lab00_why.lab import why

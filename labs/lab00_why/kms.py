@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import expect
-from harness.base.paths import PROJECT
-from harness.controlplane.encryption import writer_of
-from harness.controlplane.settings import PLUGIN_FILES, SOCKETS, Plugin
-from harness.lab.context import LabContext
+from harness.lab.api import PROJECT, LabContext
+from harness.lab.kit.control_plane import PLUGIN_FILES, SOCKETS, Plugin, writer_of
 from labs.lab00_why.encrypt import (
     configuration,
     expect_value,

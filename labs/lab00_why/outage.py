@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.base.paths import PROJECT
-from harness.controlplane.change import SERVES
-from harness.lab.context import LabContext
-from harness.servers.vault import FLAVOURS, VaultServer
+from harness.lab.api import PROJECT, LabContext
+from harness.lab.kit.control_plane import FLAVOURS, SERVES, VaultServer
 from labs.lab00_why.encrypt import expect_value, prefix, write
 from labs.lab00_why.kms import WRITER
 from labs.lab00_why.lab import why

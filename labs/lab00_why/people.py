@@ -14,9 +14,7 @@ from typing import Any
 
 from kubernetes import client
 
-from harness.base.process import CommandFailed
-from harness.clients.kube import REQUEST_SECONDS
-from harness.lab.context import LabContext
+from harness.lab.api import REQUEST_SECONDS, CommandFailed, LabContext
 
 RBAC = "rbac.authorization.k8s.io"
 

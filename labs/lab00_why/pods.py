@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from harness.lab.kit.pods import confined, unprivileged
 
 WAIT = ("sleep", "infinity")

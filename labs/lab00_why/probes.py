@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from harness.base.paths import PROJECT
-from harness.lab.context import LabContext
-from harness.servers.vault import FLAVOURS
+from harness.lab.api import PROJECT, LabContext
+from harness.lab.kit.control_plane import FLAVOURS
 
 TEAMS = ("shop", "billing")
 # Secrets that come after the policies: one elsewhere, one in the folder of a reader.

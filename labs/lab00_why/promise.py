@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.controlplane.encryption import survey, writer
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
+from harness.lab.kit.control_plane import survey, writer
 from labs.lab00_why.encrypt import SECRETS, configuration, expect_value, rewrite_all, tell
 from labs.lab00_why.etcd import raw
 from labs.lab00_why.lab import why

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab00_why.encoding import secret_manifest
 from labs.lab00_why.lab import why
 from labs.lab00_why.people import allowed, is_bound_to, may, read_as, user

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.controlplane.change import SERVES
-from harness.controlplane.encryption import reads, survey
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
+from harness.lab.kit.control_plane import SERVES, reads, survey
 from labs.lab00_why.ciphers import settle
 from labs.lab00_why.encrypt import (
     SECRETS,

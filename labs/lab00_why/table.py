@@ -7,7 +7,7 @@ from typing import Any
 import IPython.display
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab00_why.lab import why
 from labs.lab00_why.probes import (
     CONTROL,

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.base.errors import UsageError
+from harness.lab.api import UsageError
 from harness.lab.catalog import find_steps
 from harness.lab.steps import Step
 
@@ -79,12 +79,9 @@ class Row:
 
 def link(step: Step) -> str:
     """Where a notebook has this step: its heading, in the notebook of its lab."""
-    # Importing it takes a moment that only who renders should wait for.
-    from harness.notebook.render import file_name
-
     # JupyterLab makes the anchor of a heading from its text.
     anchor = quote(f"Step {step.number}: {step.title}".replace(" ", "-"), safe=":,-")
-    notebook = "" if step.lab.number == HERE[:2] else file_name(step.lab)
+    notebook = "" if step.lab.number == HERE[:2] else step.lab.notebook
     return f"{notebook}#{anchor}"
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import expect
-from harness.clients.vault_audit import Entry
-from harness.lab.context import LabContext
+from harness.lab.api import Entry, LabContext
 from labs.lab01_http_api.drawing import draw_sequence
 from labs.lab01_http_api.lab import http_api
 

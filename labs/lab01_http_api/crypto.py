@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab01_http_api.lab import http_api
 
 

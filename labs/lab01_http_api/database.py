@@ -7,8 +7,7 @@ from typing import Any
 import psycopg
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in

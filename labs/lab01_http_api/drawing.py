@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from harness.clients.vault_audit import Entry
+from harness.lab.api import Entry
 
 LANES = ("pod", "Vault", "Kubernetes API")
 INK, ALARM, QUIET = "#1f2933", "#b42318", "#7b8794"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod, service_account
 

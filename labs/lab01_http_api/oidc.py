@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import curl_pod
 

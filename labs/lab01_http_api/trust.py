@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.pods import service_account
 

@@ -6,9 +6,7 @@ from collections import Counter
 from typing import Any
 
 from harness import expect
-from harness.clients.vault_audit import Entry
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import Entry, LabContext, LoginPath
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.rotation import allow_reading, write_version

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import expect_mounted, find_in_etcd, pod

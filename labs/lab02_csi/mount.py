@@ -6,8 +6,7 @@ import json
 import time
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import API, CLASS, STATUS, expect_mounted, pod, secret_class, way_in

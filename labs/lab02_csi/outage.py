@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.pods import file_sum, pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.refusals import refused_for, wait_for_refusal

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab02_csi.drawing import draw_parts
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import API, DRIVER, DRIVER_NAMESPACE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from harness.lab.kit.pods import pod_events
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.trust import make_role

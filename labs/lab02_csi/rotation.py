@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.sync import owners, secret_object

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import service_account, way_in
 

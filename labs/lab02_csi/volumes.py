@@ -11,8 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.pods import confined, expect_running, from_secret, unprivileged
 
 API = "secrets-store.csi.x-k8s.io/v1"

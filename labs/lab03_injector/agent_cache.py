@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import SECRETS, app_pod, asking, expect_running, show, wait_quietly
 from labs.lab03_injector.templates import parsed

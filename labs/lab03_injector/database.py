@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.clients.kube import Object
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath, Object
 from labs.lab03_injector.database import connection_url
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector

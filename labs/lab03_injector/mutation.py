@@ -10,9 +10,7 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.clients.kube import Object
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath, Object
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,

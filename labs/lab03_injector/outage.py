@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.integrations.injector import DEPLOYMENT, LABEL, NAMESPACE, WEBHOOK, rolled_out
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
+from harness.lab.kit.injector import DEPLOYMENT, LABEL, NAMESPACE, WEBHOOK, rolled_out
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.mutation import would_store

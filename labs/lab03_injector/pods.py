@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from harness import expect
-from harness.base.errors import GaveUp
-from harness.clients.kube import Object
-from harness.lab.context import LabContext
+from harness.lab.api import GaveUp, LabContext, Object
 from harness.lab.kit import pods
 
 T = TypeVar("T")

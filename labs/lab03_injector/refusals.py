@@ -7,9 +7,7 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.base.process import CommandFailed
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import CommandFailed, LabContext, LoginPath
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (

@@ -7,9 +7,7 @@ import json
 from typing import Any
 
 from harness import expect
-from harness.clients.kube import KubeRefused
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import KubeRefused, LabContext, LoginPath
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (

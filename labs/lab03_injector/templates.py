@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     SECRETS,

@@ -9,7 +9,7 @@ import time
 from cryptography import x509
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     custom,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 
 from harness import expect
-from harness.clients.kube import Object
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, Object
 from harness.lab.kit.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (

@@ -6,8 +6,7 @@ import base64
 from typing import Any
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import custom, plain_secret, status, wait_valid
 

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import sql
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from harness.lab.kit.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     custom,

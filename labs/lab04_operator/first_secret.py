@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.diagnosis.explain import LoginPath
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, LoginPath
 from labs.lab04_operator.connect import way_in
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (

@@ -10,10 +10,8 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.base.redact import Secret
-from harness.clients.kube import Object
-from harness.integrations.operator import API, MANAGER, NAMESPACE, rolled_out
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext, Object, Secret
+from harness.lab.kit.operator import API, MANAGER, NAMESPACE, rolled_out
 
 __all__ = ["API", "MANAGER", "NAMESPACE", "rolled_out"]
 

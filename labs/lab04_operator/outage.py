@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from labs.lab04_operator.database import lease_of, leases, log_in
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (

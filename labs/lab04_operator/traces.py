@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import expect
-from harness.lab.context import LabContext
+from harness.lab.api import LabContext
 from harness.lab.kit.pods import from_secret
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import reads_of

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 
 from harness import expect
-from harness.clients.vault_audit import AuditLog
-from harness.integrations.second_vault import SecondVault
-from harness.lab.context import LabContext
+from harness.lab.api import AuditLog, LabContext
+from harness.lab.kit.operator import SecondVault
 from labs.lab04_operator.connect import vault_trust
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (

@@ -12,7 +12,7 @@ from IPython.core.formatters import DisplayFormatter
 
 from harness.base.errors import UsageError
 from harness.lab.catalog import all_labs, find_steps
-from harness.notebook.render import file_name, render
+from harness.notebook.render import render
 from harness.notebook.source import source_of
 from labs.lab00_why.table import show_table
 from labs.lab00_why.verdict import HERE, ROWS, Cell, Row, Verdict, link
@@ -144,13 +144,13 @@ def test_a_notebook_gets_markdown_and_a_terminal_text(capsys: pytest.CaptureFixt
 
 
 def test_links_lead_to_the_heading_of_the_step() -> None:
-    notebooks = {file_name(lab): render(lab) for lab in all_labs() if lab.number != "00"}
+    notebooks = {lab.notebook: render(lab) for lab in all_labs() if lab.number != "00"}
     for name in {name for cell in CELLS.values() for name in cell.proof}:
         lab, (step,) = find_steps(name)
         file, _, anchor = link(step).partition("#")
         heading = unquote(anchor).replace("-", " ")
         assert heading == f"Step {step.number}: {step.title.replace('-', ' ')}"
-        assert file == ("" if lab.number == "00" else file_name(lab))
+        assert file == ("" if lab.number == "00" else lab.notebook)
         if file:
             headings = [cell.source.splitlines()[0] for cell in notebooks[file].cells]
             assert f"## Step {step.number}: {step.title}" in headings

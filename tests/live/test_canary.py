@@ -24,7 +24,7 @@ from harness.environment.environment import Environment
 from harness.lab.access import Access
 from harness.lab.context import LabContext
 from harness.lab.steps import expect
-from harness.notebook.render import NOTEBOOKS, file_name
+from harness.notebook.render import NOTEBOOKS
 from harness.proving.leaks import KEEPERS, open_to_others, search
 from harness.session.runner import Runner
 
@@ -115,7 +115,7 @@ def test_a_notebook_that_prints_secrets_shows_none(
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
     lab = context.lab
-    notebook = read(NOTEBOOKS / file_name(lab), as_version=4)
+    notebook = read(NOTEBOOKS / lab.notebook, as_version=4)
     notebook["cells"] += [
         new_code("print('printed', lab.secret('canary'), lab.access.vault_token)"),
         new_code("{'result': str(lab.secret('canary'))}"),

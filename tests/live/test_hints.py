@@ -16,9 +16,10 @@ import pytest
 
 from harness.base.errors import LabError
 from harness.base.wait import wait_for
-from harness.diagnosis.explain import LoginPath, explain
+from harness.diagnosis.explain import explain
 from harness.environment.environment import Environment
 from harness.lab.context import LabContext
+from harness.lab.login_path import LoginPath
 from harness.lab.steps import Step
 from harness.servers import certs
 from harness.session.runner import Runner

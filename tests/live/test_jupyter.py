@@ -22,7 +22,7 @@ from harness.lab.catalog import find_lab
 from harness.lab.context import LabContext
 from harness.lab.steps import Lab
 from harness.notebook import jupyter
-from harness.notebook.render import EXERCISES, file_name, write_all
+from harness.notebook.render import EXERCISES, write_all
 from harness.session.runner import Progress, Runner
 from tests.fakes import toylab
 from tests.live import chromium
@@ -75,7 +75,7 @@ def test_it_opens_the_right_notebook_and_ends_without_a_trace(
         assert serving.stdout is not None
         url = serving.stdout.readline().strip()
         base, _, rest = url.partition("lab/tree/")
-        name = f"{EXERCISES}/{file_name(toylab.toy)}"
+        name = f"{EXERCISES}/{toylab.toy.notebook}"
         assert base.startswith("http://127.0.0.1:")
         assert rest.startswith(f"{name}?token=")
         token = rest.partition("token=")[2]
@@ -135,7 +135,7 @@ def test_a_browser_runs_all_cells_and_the_last_check_passes(
     reports = CHECKOUT / "reports"
     picture = (reports if reports.is_dir() else tmp_path) / "jupyterlab.png"
     # The learner's copy of an earlier run has outputs: this run starts from a fresh one.
-    (jupyter.notebooks_of(environment.state) / file_name(first_lab)).unlink(missing_ok=True)
+    (jupyter.notebooks_of(environment.state) / first_lab.notebook).unlink(missing_ok=True)
     progress = Progress(environment.state / "labs" / first_lab.number / "progress.json")
     server = jupyter.start(environment, first_lab)
     try:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.paths import cache_root
+from harness.base.statefile import file_sha256, write_atomically
 from harness.base.wait import wait_for
-from harness.supply.lock import write_atomically
 from harness.supply.offline.recipe import Recipe
 
 MANIFEST = "manifest.json"
@@ -183,13 +183,7 @@ def _describe(folder: Path) -> dict[str, Any]:
 def _facts(path: Path) -> dict[str, Any]:
     if path.is_symlink():
         return {"link": str(path.readlink())}
-    return {"size": path.stat().st_size, "sha256": sum_of(path)}
-
-
-def sum_of(path: Path) -> str:
-    """The SHA-256 sum of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def recorded_sum(entry: Path, path: Path) -> str:
@@ -208,6 +202,6 @@ def _first_difference(folder: Path, files: Mapping[str, Any], deep: bool) -> str
             return f"{name} is missing"
         elif path.stat().st_size != facts["size"]:
             return f"{name} has {path.stat().st_size} bytes instead of {facts['size']}"
-        elif deep and sum_of(path) != facts["sha256"]:
+        elif deep and file_sha256(path) != facts["sha256"]:
             return f"{name} has another SHA-256 sum than when it was built"
     return ""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.process import CommandFailed, Scope
-from harness.supply.base import Progress
+from harness.base.progress import Progress
 from harness.supply.offline import gobuild, host_packages
 from harness.supply.offline.cache import Cache
 from harness.supply.offline.recipe import Job, Recipe

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from harness.base.errors import EnvironmentLacks, UsageError
+from harness.base.progress import Progress
 from harness.supply import images
-from harness.supply.base import Part, Progress, Provided, Supply, find_part
+from harness.supply.base import Part, Provided, Supply, find_part
 from harness.supply.offline.cache import Cache, key_of, recorded_sum
 from harness.supply.offline.recipe import Recipe
 from harness.supply.offline.recipes import all_recipes

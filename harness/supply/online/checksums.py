@@ -8,9 +8,7 @@ another platform's file.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from pathlib import Path
 
 _SUM = r"(?P<sum>[0-9a-fA-F]{64})"
 _BARE = re.compile(_SUM)
@@ -30,9 +28,3 @@ def find_sum(text: str, name: str) -> str | None:
         if match and match["name"].rpartition("/")[2] == name:
             found.add(match["sum"].lower())
     return found.pop() if len(found) == 1 else None
-
-
-def sum_of(file: Path) -> str:
-    """`sha256:…` of the content of `file`."""
-    with file.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import cache_root
+from harness.base.statefile import digest_of, exclusively, write_atomically
 from harness.supply.base import Part
-from harness.supply.lock import Lock, exclusively, write_atomically
+from harness.supply.lock import Lock
 from harness.supply.online import web
 from harness.supply.online.archive import extract
-from harness.supply.online.checksums import find_sum, sum_of
+from harness.supply.online.checksums import find_sum
 
 Say = Callable[[str], None]
 
@@ -105,7 +106,7 @@ class Release:
             now = stored.path.stat()
             if now.st_size != stored.size or not os.access(stored.path, os.X_OK):
                 return None
-            if now.st_mtime_ns != stored.changed and sum_of(stored.path) != stored.sum:
+            if now.st_mtime_ns != stored.changed and digest_of(stored.path) != stored.sum:
                 return None
         except (OSError, ValueError, TypeError):
             # No record, half a record or no program: all of them mean "download it".
@@ -172,7 +173,7 @@ class Release:
             else:
                 partial.replace(beside)
             beside.chmod(0o755)
-            digest, status = sum_of(beside), beside.stat()
+            digest, status = digest_of(beside), beside.stat()
             stored = Stored(
                 self.program, self.url, published, digest, status.st_size, status.st_mtime_ns
             )
@@ -206,9 +207,9 @@ def redirected(url: str) -> str:
 def _complete(url: str, partial: Path, published: str, say: Say) -> None:
     """Fill `partial` until its sum is `published`, from what is there or from the start."""
     resumed = partial.exists()
-    if not (resumed and sum_of(partial) == published):
+    if not (resumed and digest_of(partial) == published):
         _bring(url, partial, say)
-    while (got := sum_of(partial)) != published:
+    while (got := digest_of(partial)) != published:
         partial.unlink()
         if not resumed:
             raise UsageError(

@@ -19,7 +19,8 @@ import docker
 
 from harness.base import process
 from harness.base.errors import EnvironmentLacks, LabError, UsageError
-from harness.supply.base import Part, Progress, Provided, Supply, find_part
+from harness.base.progress import Progress
+from harness.supply.base import Part, Provided, Supply, find_part
 from harness.supply.engine import engine
 from harness.supply.images import KEY_LABEL
 from harness.supply.lock import Lock

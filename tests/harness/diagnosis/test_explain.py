@@ -11,8 +11,9 @@ import pytest
 from harness.base.errors import CheckFailed, LabError
 from harness.base.network import free_port
 from harness.diagnosis import reviewer
-from harness.diagnosis.explain import Finding, LoginPath, add_cause, diagnose, explain
+from harness.diagnosis.explain import Finding, add_cause, diagnose, explain
 from harness.lab.context import LabContext
+from harness.lab.login_path import LoginPath
 from harness.lab.steps import Lab
 from harness.servers import certs
 from tests.fakes.chain import MOUNT, POLICY, ROLE, SECRET, FakeLab, tls_server

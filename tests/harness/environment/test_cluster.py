@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.base import process
+from harness.base.statefile import write_json
 from harness.environment.cluster import Cluster, dns_is_ready, full_name
-from harness.lab.notes import write_json
 from harness.supply.engine import engine
 
 IN_THE_ENGINE = {"kube-vault-labs/app:1": "sha256:a", "registry.k8s.io/pause:3": "sha256:p"}

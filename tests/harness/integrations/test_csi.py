@@ -13,12 +13,13 @@ import yaml
 from harness import integrations
 from harness.base.errors import GaveUp, LabError
 from harness.base.paths import clusters
+from harness.base.progress import Progress
+from harness.base.statefile import read_json
 from harness.clients.kube import Kube
 from harness.integrations import csi, csi_health
 from harness.integrations.base import Site
-from harness.lab.notes import read_json
 from harness.supply import choose
-from harness.supply.base import Part, Progress, Provided, find_part
+from harness.supply.base import Part, Provided, find_part
 from harness.supply.offline.supply import OfflineSupply
 from harness.supply.online.supply import OnlineSupply
 

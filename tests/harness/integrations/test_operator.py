@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from harness.base.errors import GaveUp, NotUp
+from harness.base.statefile import write_json
 from harness.clients.kube import Kube, Object
 from harness.integrations import INTEGRATIONS, Site, operator, parts_of, second_vault
-from harness.lab.notes import write_json
 from harness.servers.vault import VaultServer
 from harness.snapshot.manifest import clean
 from harness.supply.base import Provided, all_parts

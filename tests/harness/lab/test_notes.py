@@ -8,7 +8,8 @@ import pytest
 
 from harness.base.errors import UsageError
 from harness.base.redact import register
-from harness.lab.notes import Notes, read_json, write_json
+from harness.base.statefile import read_json, write_json
+from harness.lab.notes import Notes
 
 
 def test_notes_survive(tmp_path: Path) -> None:

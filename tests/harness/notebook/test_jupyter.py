@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from harness.notebook import jupyter
-from harness.notebook.render import EXERCISES, file_name, write_all
+from harness.notebook.render import EXERCISES, write_all
 from tests.fakes.toylab import toy
 
-NAME = file_name(toy)
+NAME = toy.notebook
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from harness.notebook.render import (
     NOTEBOOKS,
     STEP_COMMENT,
     differing,
-    file_name,
     render,
     set_up,
     write_all,
@@ -185,7 +184,7 @@ def test_a_name_that_would_be_two_things_in_one_notebook_is_refused(steps_module
 
 
 def test_writing_is_deterministic_and_a_difference_is_told(tmp_path: Path) -> None:
-    named = file_name(toy)
+    named = toy.notebook
     written = write_all(tmp_path, (toy,))
     assert [file.relative_to(tmp_path) for file in written] == [
         Path(named),

@@ -16,7 +16,7 @@ import pytest
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import CHECKOUT
 from harness.base.redact import MASK, register
-from harness.notebook.render import file_name, render
+from harness.notebook.render import render
 from harness.proving.environment import Keeper
 from harness.proving.plugin import redact_report, refusal
 from tests.fakes import toylab
@@ -225,7 +225,7 @@ def write_notebook(pytester: pytest.Pytester, before_check: str = "") -> None:
             next(n for n, cell in enumerate(cells) if cell["id"] == "90-1-check"),
             new_code(before_check, id="before"),
         )
-    (pytester.path / file_name(toy)).write_text(writes(notebook))
+    (pytester.path / toy.notebook).write_text(writes(notebook))
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from harness.base.errors import LabError
 from harness.cli import status
 from harness.diagnosis import explain
-from harness.diagnosis.explain import LoginPath
 from harness.environment.environment import Environment
 from harness.lab.context import LabContext
+from harness.lab.login_path import LoginPath
 from harness.session.hints import next_hint
 from harness.session.runner import Runner
 from tests.fakes import toylab

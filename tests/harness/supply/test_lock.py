@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.supply.lock import LOCK_FILE, Lock, exclusively
+from harness.base.statefile import exclusively
+from harness.supply.lock import LOCK_FILE, Lock
 
 ONE = "sha256:" + "1" * 64
 TWO = "sha256:" + "2" * 64
