@@ -1,6 +1,6 @@
-"""The list of labs: every folder labs/labNN_topic whose steps.py makes a `Lab`.
+"""The list of labs: every folder labs/labNN_topic whose steps.py states a `Lab`'s sequence.
 
-The one module that imports `labs`. A lab is added by adding a folder; nothing else
+This is the only module that imports `labs`. To add a lab, add a folder; nothing else
 changes.
 """
 
@@ -10,7 +10,6 @@ import importlib
 import os
 import re
 from functools import cache
-from types import ModuleType
 
 from harness.base.errors import UsageError
 from harness.base.paths import CHECKOUT
@@ -31,24 +30,12 @@ def all_labs() -> tuple[Lab, ...]:
         module = importlib.import_module(f"labs.{folder.name}.steps")
         labs = [value for value in vars(module).values() if isinstance(value, Lab)]
         if len(labs) != 1 or labs[0].number != match.group(1):
-            raise TypeError(f"{module.__name__} must define exactly one Lab numbered {match[1]}")
-        in_order_of_imports(module, labs[0])
+            raise TypeError(f"{module.__name__} must import exactly one Lab numbered {match[1]}")
+        if not labs[0].sequenced:
+            raise TypeError(f"{module.__name__} must state the order of its steps: sequence(...)")
         if drafts or not labs[0].draft:
             found.append(labs[0])
     return tuple(found)
-
-
-def in_order_of_imports(module: ModuleType, lab: Lab) -> None:
-    """Number the steps in the order in which `module` imports the modules that make them.
-
-    Steps register themselves when their module is imported, and a notebook imports what
-    its cells use in another order than the lab's own steps.py does.
-    """
-    modules = [value.__name__ for value in vars(module).values() if isinstance(value, ModuleType)]
-    order = {name: place for place, name in enumerate(modules)}
-    lab.steps.sort(key=lambda step: order.get(step.do.__module__, len(order)))
-    for number, step in enumerate(lab.steps, start=1):
-        step.number = number
 
 
 def find_lab(number: str) -> Lab:

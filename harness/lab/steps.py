@@ -126,7 +126,7 @@ class Lab:
     draft: bool = False
     remember: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
-    module: str = ""
+    sequenced: bool = False
 
     @property
     def prefix(self) -> str:
@@ -136,12 +136,16 @@ class Lab:
     @property
     def notebook(self) -> str:
         """The file name of its notebook: `01_http_api.ipynb` for labs/lab01_http_api/."""
-        return f"{self.module.split('.')[-2].removeprefix('lab')}.ipynb"
+        folder = self.steps[0].do.__module__.split(".")[-2]
+        return f"{folder.removeprefix('lab')}.ipynb"
 
     def step(
         self, title: str, *, hints: Sequence[str] = (), observe: bool = False
     ) -> Callable[[Action], Step]:
-        """Make the decorated function the next step of this lab (its `do`)."""
+        """Make the decorated function a step of this lab (its `do`).
+
+        Its number is its place in `sequence`; without one, that of its definition.
+        """
 
         def register(do: Action) -> Step:
             step = Step(
@@ -156,11 +160,32 @@ class Lab:
             )
             if any(other.name == step.name for other in self.steps):
                 raise TypeError(f"lab {self.number} has two steps named {step.name}")
+            if self.sequenced:
+                raise TypeError(f"lab {self.number}: {step.name} is not in the lab's sequence")
             self.steps.append(step)
-            self.module = do.__module__
             return step
 
         return register
+
+    def sequence(self, *steps: Step) -> None:
+        """State the order of all steps: a lab's table of contents, in its steps.py.
+
+        Raises TypeError for a step of another lab, one that is named twice and one that is
+        left out.
+        """
+        for step in steps:
+            if step.lab is not self:
+                raise TypeError(f"lab {self.number}: {step.name} is a step of another lab")
+        names = [step.name for step in steps]
+        twice = [name for name in names if names.count(name) > 1]
+        missing = [step.name for step in self.steps if step not in steps]
+        if twice or missing:
+            wrong = f"names {twice[0]} twice" if twice else f"leaves out {', '.join(missing)}"
+            raise TypeError(f"lab {self.number}: the sequence {wrong}")
+        self.steps[:] = steps
+        self.sequenced = True
+        for number, step in enumerate(self.steps, start=1):
+            step.number = number
 
     def find(self, name: str | int) -> Step:
         """The step with this name or number. Raises UsageError when there is none."""

@@ -1,35 +1,34 @@
-"""Lab 00: why Vault. The order of the imports is the order of the steps."""
+"""Lab 00: why Vault. This is its table of contents."""
 
-from labs.lab00_why.lab import why  # isort: skip
-from labs.lab00_why import (  # isort: skip
-    encoding,
-    readers,
-    elsewhere,
-    etcd,
-    encrypt,
-    ciphers,
-    rotation,
-    kms,
-    outage,
-    promise,
-    freshness,
-    audit,
-    table,
+from __future__ import annotations
+
+from labs.lab00_why.audit import who_read_it
+from labs.lab00_why.ciphers import other_ciphers
+from labs.lab00_why.elsewhere import read_without_get
+from labs.lab00_why.encoding import decode_it
+from labs.lab00_why.encrypt import encrypt_at_rest
+from labs.lab00_why.etcd import look_into_etcd
+from labs.lab00_why.freshness import env_volume_subpath
+from labs.lab00_why.kms import use_vault_transit
+from labs.lab00_why.lab import why
+from labs.lab00_why.outage import vault_goes_away
+from labs.lab00_why.promise import what_it_does_not_do
+from labs.lab00_why.readers import who_can_read
+from labs.lab00_why.rotation import rotate_the_key
+from labs.lab00_why.table import why_vault
+
+why.sequence(
+    decode_it,
+    who_can_read,
+    read_without_get,
+    look_into_etcd,
+    encrypt_at_rest,
+    other_ciphers,
+    rotate_the_key,
+    use_vault_transit,
+    vault_goes_away,
+    what_it_does_not_do,
+    env_volume_subpath,
+    who_read_it,
+    why_vault,
 )
-
-__all__ = [
-    "audit",
-    "ciphers",
-    "elsewhere",
-    "encoding",
-    "encrypt",
-    "etcd",
-    "freshness",
-    "kms",
-    "outage",
-    "promise",
-    "readers",
-    "rotation",
-    "table",
-    "why",
-]

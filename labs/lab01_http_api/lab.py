@@ -1,4 +1,4 @@
-"""The Lab object of lab 01; the steps register themselves with it, topic by topic."""
+"""The Lab object of lab 01. Its steps stand in the modules beside it, their order in steps.py."""
 
 from __future__ import annotations
 

@@ -1,35 +1,34 @@
-"""Lab 01: the raw HTTP API. The order of the imports is the order of the steps."""
+"""Lab 01: the raw HTTP API. This is its table of contents."""
 
-from labs.lab01_http_api.lab import http_api  # isort: skip
-from labs.lab01_http_api import (  # isort: skip
-    hello,
-    kv,
-    policies,
-    trust,
-    login,
-    refusals,
-    oidc,
-    tokens,
-    wrapping,
-    database,
-    crypto,
+from __future__ import annotations
+
+from labs.lab01_http_api.application import application
+from labs.lab01_http_api.audit_trail import read_the_audit_log
+from labs.lab01_http_api.crypto import encrypt_and_certify
+from labs.lab01_http_api.database import database_users
+from labs.lab01_http_api.hello import say_hello
+from labs.lab01_http_api.kv import write_secret
+from labs.lab01_http_api.lab import http_api
+from labs.lab01_http_api.login import pod_reads
+from labs.lab01_http_api.oidc import trust_the_issuer
+from labs.lab01_http_api.policies import allow_one_path
+from labs.lab01_http_api.refusals import be_refused
+from labs.lab01_http_api.tokens import token_life
+from labs.lab01_http_api.trust import trust_cluster
+from labs.lab01_http_api.wrapping import wrap_response
+
+http_api.sequence(
+    say_hello,
+    write_secret,
+    allow_one_path,
+    trust_cluster,
+    pod_reads,
+    be_refused,
+    trust_the_issuer,
+    token_life,
+    wrap_response,
+    database_users,
+    encrypt_and_certify,
     application,
-    audit_trail,
+    read_the_audit_log,
 )
-
-__all__ = [
-    "application",
-    "audit_trail",
-    "crypto",
-    "database",
-    "hello",
-    "http_api",
-    "kv",
-    "login",
-    "oidc",
-    "policies",
-    "refusals",
-    "tokens",
-    "trust",
-    "wrapping",
-]

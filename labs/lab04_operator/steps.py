@@ -1,35 +1,34 @@
-"""Lab 04: the Secrets Operator. The order of the imports is the order of the steps."""
+"""Lab 04: the Secrets Operator. This is its table of contents."""
 
-from labs.lab04_operator.lab import operator  # isort: skip
-from labs.lab04_operator import (  # isort: skip
+from __future__ import annotations
+
+from labs.lab04_operator.certificates import serve_tls
+from labs.lab04_operator.changes import follow_changes
+from labs.lab04_operator.connect import connect
+from labs.lab04_operator.database import database_users
+from labs.lab04_operator.drift import repair_drift
+from labs.lab04_operator.farewell import let_go
+from labs.lab04_operator.first_secret import first_secret
+from labs.lab04_operator.lab import operator
+from labs.lab04_operator.outage import survive
+from labs.lab04_operator.ownership import ownership
+from labs.lab04_operator.refusals import be_refused
+from labs.lab04_operator.shape import shape_it
+from labs.lab04_operator.traces import follow_the_traces
+from labs.lab04_operator.two_vaults import two_vaults
+
+operator.sequence(
     connect,
     first_secret,
-    refusals,
+    be_refused,
     ownership,
-    changes,
-    drift,
-    shape,
-    database,
-    farewell,
-    certificates,
+    follow_changes,
+    repair_drift,
+    shape_it,
+    database_users,
+    let_go,
+    serve_tls,
     two_vaults,
-    outage,
-    traces,
+    survive,
+    follow_the_traces,
 )
-
-__all__ = [
-    "certificates",
-    "changes",
-    "connect",
-    "database",
-    "drift",
-    "farewell",
-    "first_secret",
-    "operator",
-    "outage",
-    "ownership",
-    "refusals",
-    "shape",
-    "traces",
-    "two_vaults",
-]

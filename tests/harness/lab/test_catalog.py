@@ -1,17 +1,15 @@
-"""The list of labs: found by folder, in order, with their steps in the order of steps.py."""
+"""The list of labs: found by folder, in order; a step belongs to one place in its sequence."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 
 from harness.base.errors import UsageError
 from harness.base.paths import CHECKOUT
-from harness.lab.catalog import all_labs, find_lab, find_steps, in_order_of_imports
-from harness.lab.context import LabContext
+from harness.lab.catalog import all_labs, find_lab, find_steps
 from harness.lab.steps import Lab
 
 LATE_FIRST = """
@@ -34,21 +32,6 @@ def test_steps_have_one_order_whoever_imports_their_modules_first(lab: Lab) -> N
         check=True,
     )
     assert found.stdout.split() == modules
-
-
-def test_the_imports_of_steps_py_decide_and_numbers_follow() -> None:
-    lab = Lab("91", "Two", minutes=1, goal="g")
-    module, first, second = (ModuleType(name) for name in ("steps", "first", "second"))
-    module.__dict__.update(lab=lab, first=first, second=second)
-    for place, name in (("second", "c"), ("first", "a"), ("first", "b")):
-
-        def do(_lab: LabContext) -> None:
-            return
-
-        do.__name__, do.__module__ = name, place
-        lab.step(name)(do)
-    in_order_of_imports(module, lab)
-    assert [(step.number, step.name) for step in lab.steps] == [(1, "a"), (2, "b"), (3, "c")]
 
 
 def test_labs_and_steps_are_found_by_number_and_by_name() -> None:

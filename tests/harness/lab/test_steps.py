@@ -32,6 +32,36 @@ def test_steps_are_numbered_named_and_explained(lab: Lab) -> None:
     ]
 
 
+def test_the_sequence_decides_the_order_and_the_numbers_follow(lab: Lab) -> None:
+    first, second = lab.steps
+    lab.sequence(second, first)
+    assert [(s.id, s.name) for s in lab.steps] == [("07.1", "second"), ("07.2", "first")]
+    assert lab.find(1) is second
+
+
+def test_a_sequence_names_every_step_of_its_lab_once(lab: Lab) -> None:
+    first, second = lab.steps
+    other = Lab("08", "Another", minutes=1, goal="To be elsewhere.")
+    foreign = other.step("Foreign")(lambda _lab: None)
+    for steps, complaint in (
+        ((first,), "leaves out second"),
+        ((first, second, first), "names first twice"),
+        ((first, second, foreign), "is a step of another lab"),
+    ):
+        with pytest.raises(TypeError, match=complaint):
+            lab.sequence(*steps)
+    assert lab.steps == [first, second]
+
+
+def test_a_step_that_comes_after_the_sequence_is_refused(lab: Lab) -> None:
+    lab.sequence(*lab.steps)
+    with pytest.raises(TypeError, match="third is not in the lab's sequence"):
+
+        @lab.step("Third")
+        def third(_lab: object) -> None:
+            """Why."""
+
+
 @pytest.mark.parametrize("name", ["second", "2"])
 def test_steps_are_found_by_name_and_number(lab: Lab, name: str) -> None:
     assert lab.find(name).name == "second"

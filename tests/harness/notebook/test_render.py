@@ -152,7 +152,7 @@ def test_names_bound_in_the_body_are_not_looked_for_in_the_module(steps_module: 
         """
     )
     source = source_of(lab.steps[0])
-    assert source.imports == {"TABLE": f"from {lab.module} import TABLE"}
+    assert source.imports == {"TABLE": f"from {lab.steps[0].do.__module__} import TABLE"}
     assert "    return json.dumps(one)" in source.code
 
 
