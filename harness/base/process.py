@@ -2,8 +2,8 @@
 
 Every program runs in a process group of its own. Ctrl-C reaches Python alone, which
 ends the whole group and waits for it, so that an interrupted build leaves no compiler
-running behind the prompt. Programs that worker threads start are ended through a `Scope`,
-since Ctrl-C reaches the main thread alone.
+running behind the prompt. What the task of another thread runs ends with that task
+(harness.base.tasks).
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from contextvars import ContextVar, Token
 from pathlib import Path
 
+from harness.base import tasks
 from harness.base.errors import LabError
 from harness.base.redact import redact
 
 TAIL_LINES = 15
-GRACE_SECONDS = 10
+# Compilers and package managers end at once when asked; Ctrl-C has to come back in 3 s.
+GRACE_SECONDS = 2.0
 
 
 class CommandFailed(LabError):
@@ -36,55 +37,6 @@ class CommandFailed(LabError):
     def __str__(self) -> str:
         body = "\n".join(f"  | {line}" for line in self.output.splitlines()[-TAIL_LINES:])
         return super().__str__() + (f"\n{body}" if body else "")
-
-
-class Scope:
-    """The programs that the threads inside it run: `end` ends them and refuses new ones.
-
-    Each thread enters it by itself (`with scope:`). After `end`, `run` raises
-    CommandFailed in these threads.
-    """
-
-    def __init__(self) -> None:
-        self.ended = False
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
-        self._tokens = threading.local()
-
-    def __enter__(self) -> Scope:
-        self._tokens.entered = _scope.set(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        token: Token[Scope | None] = self._tokens.entered
-        _scope.reset(token)
-
-    def end(self) -> None:
-        """End all groups at once; returns when they are gone."""
-        with self._lock:
-            self.ended = True
-            running = list(self._running)
-        threads = [threading.Thread(target=end_group, args=(process,)) for process in running]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def add(self, process: subprocess.Popen[str]) -> None:
-        """Take on a program; it is ended at once when the scope has ended meanwhile."""
-        with self._lock:
-            self._running.add(process)
-            late = self.ended
-        if late:
-            end_group(process)
-
-    def remove(self, process: subprocess.Popen[str]) -> None:
-        """Forget a program that has ended."""
-        with self._lock:
-            self._running.discard(process)
-
-
-_scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def run(
@@ -104,8 +56,10 @@ def run(
     `env` is added to this process's environment. With `log`, output is appended there
     as it comes. `timeout` is in seconds. With `niceness` it gets what other programs leave of
     the processors (nice(1), added to this process's own). Raises CommandFailed on a status other
-    than 0 and on a time-out, with the last lines that were printed.
+    than 0 and on a time-out, with the last lines that were printed; tasks.Ended when the
+    task of this thread was ended meanwhile.
     """
+    tasks.check()
     words = [str(word) for word in argv]
     if niceness:
         words = ["nice", "-n", str(niceness), *words]
@@ -129,31 +83,28 @@ def run(
         ) from error
     _give_way(process, os.nice(0) + niceness)
     watchdog = _Watchdog(process, timeout)
-    scope = _scope.get()
-    if scope:
-        scope.add(process)
     try:
-        if stdin is not None and process.stdin:
-            process.stdin.write(stdin)
-            process.stdin.close()
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if sink:
-                sink.write(redact(line))
-                sink.flush()
-            if on_line:
-                on_line(line.rstrip("\n"))
-        status = process.wait()
+        with tasks.stopping(lambda: end_group(process)):
+            if stdin is not None and process.stdin:
+                process.stdin.write(stdin)
+                process.stdin.close()
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if sink:
+                    sink.write(redact(line))
+                    sink.flush()
+                if on_line:
+                    on_line(line.rstrip("\n"))
+            status = process.wait()
     except BaseException:
         end_group(process)
         raise
     finally:
         watchdog.cancel()
-        if scope:
-            scope.remove(process)
         if sink:
             sink.close()
+    tasks.check()
     output = "".join(lines)
     if status != 0:
         shown = redact(shlex.join(words))

@@ -6,34 +6,21 @@ lists are retried: anything else is a real answer and is raised at once. When it
 up, it names the condition, the last value and the last error it saw, and what
 `explain` can add: events, log lines, Vault's answer.
 
-Ctrl-C reaches the main thread alone; waits of other threads end with `ended_by`.
+Ctrl-C reaches the main thread alone; waits of other threads end with their task
+(harness.base.tasks).
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import TypeVar
 
+from harness.base import tasks
 from harness.base.errors import GaveUp
 from harness.base.redact import redact
 
 T = TypeVar("T")
-
-_end: ContextVar[threading.Event | None] = ContextVar("end", default=None)
-
-
-@contextmanager
-def ended_by(event: threading.Event) -> Iterator[None]:
-    """While the block runs, `wait_for` in this thread gives up as soon as `event` is set."""
-    token = _end.set(event)
-    try:
-        yield
-    finally:
-        _end.reset(token)
 
 
 def wait_for(
@@ -49,8 +36,8 @@ def wait_for(
     """Call `probe` each `every` seconds until it returns a true value; return that.
 
     `what` completes the sentence "waited for …". `timeout` is in seconds. Raises GaveUp
-    with the last value, the last transient error and the text of `explain()`; at once,
-    without these, when the wait was ended from outside (`ended_by`).
+    with the last value, the last transient error and the text of `explain()`. Raises
+    tasks.Ended at once when the task of this thread is to end.
     """
     deadline = time.monotonic() + timeout
     last: object = None
@@ -66,8 +53,7 @@ def wait_for(
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             break
-        if _sleep(min(every, remaining)):
-            raise GaveUp(f"the wait for {what} was ended")
+        pause(min(every, remaining), what)
     seen = f"last error: {error}" if error else f"last seen: {last!r}"
     details = _explanation(explain)
     raise GaveUp(
@@ -76,18 +62,16 @@ def wait_for(
     )
 
 
-def _sleep(seconds: float) -> bool:
-    """Let `seconds` pass; True, and sooner, when somebody has ended the waits of this thread."""
-    end = _end.get()
+def pause(seconds: float, what: str = "time to pass") -> None:
+    """Let `seconds` pass where time itself is the subject (a TTL that must run out).
+
+    Raises tasks.Ended as soon as the task of this thread is to end.
+    """
+    end = tasks.current()
     if end is None:
         time.sleep(seconds)
-        return False
-    return end.wait(seconds)
-
-
-def pause(seconds: float) -> None:
-    """Let `seconds` pass where time itself is the subject (a TTL that must run out)."""
-    time.sleep(seconds)
+    elif end.over.wait(seconds):
+        raise tasks.Ended(f"the wait for {what} was ended")
 
 
 def _explanation(explain: Callable[[], str] | None) -> str:

@@ -35,8 +35,12 @@ __all__ = ["main", "steps"]
 INTERRUPTED = 130
 
 
+Labs = Annotated[list[str] | None, typer.Argument(metavar="[LAB]...")]
+
+
 @app.command()
 def up(
+    labs: Labs = None,
     env: EnvName = "lab",
     supply: SupplyName = "auto",
     vault: FlavourName = None,
@@ -44,21 +48,22 @@ def up(
         int | None, typer.Option(help="Port of Vault on 127.0.0.1; a free one by default.")
     ] = None,
 ) -> None:
-    """Bring the environment up, or repair it."""
-    bring_up(env, supply, vault, vault_port)
+    """Bring the environment up, or repair it; with what the named labs need."""
+    from harness.lab import catalog
+
+    needs = dict.fromkeys(need for lab in labs or () for need in catalog.find_lab(lab).needs)
+    bring_up(env, supply, vault, vault_port, tuple(needs))
 
 
 @app.command()
 def fetch(
-    labs: Annotated[
-        list[str] | None, typer.Argument(metavar="[LAB]...", help="For these labs; for all.")
-    ] = None,
+    labs: Labs = None,
     supply: SupplyName = "auto",
     vault: Annotated[
         list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
     ] = None,
 ) -> None:
-    """Build or download what the labs need, and start none of it: before a journey, say."""
+    """Build or download what the named labs need, or all labs; start none of it."""
     from harness.base.progress import reporting
     from harness.environment import parts
     from harness.lab import catalog

@@ -8,22 +8,21 @@ an interrupted run is completed by the next one with the same port and flavour.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from docker.errors import NotFound
 
 from harness import integrations
+from harness.base import tasks
 from harness.base.errors import UsageError
 from harness.base.network import free_port, outside_service, port_is_free
 from harness.base.paths import clusters
 from harness.base.progress import Progress
 from harness.base.statefile import write_json
-from harness.base.wait import ended_by
 from harness.clients.kube import Kube
 from harness.environment import parts
 from harness.environment.layout import Place, flavour_of
@@ -205,44 +204,15 @@ class BringUp:
 
         return install
 
-    def _at_once(self, tasks: Mapping[str, Callable[[], str]]) -> None:
-        """Run the tasks side by side; report each; raise what failed first.
-
-        After a failure, and after Ctrl-C, the others end as soon as they wait for something.
-        """
-        if not tasks:
-            return
-        end = threading.Event()
-        failures: list[BaseException] = []
-
-        def stop() -> None:
-            end.set()
-            self.place.cluster.end_creation()
-
-        def run(name: str, task: Callable[[], str]) -> None:
-            try:
-                with ended_by(end):
-                    self._reported(name, task)
-            except BaseException as error:  # raised again in the caller's thread
-                failures.append(error)
-                stop()
-
-        with ThreadPoolExecutor(len(tasks)) as pool:
-            running = [pool.submit(run, name, task) for name, task in tasks.items()]
-            try:
-                wait(running)
-            except BaseException:
-                stop()
-                raise
-        # The first is the cause; others may have failed because of it.
-        if failures:
-            raise failures[0]
+    def _at_once(self, work: Mapping[str, Callable[[], str]]) -> None:
+        """Do all the work side by side; report each; a failure, or Ctrl-C, ends the others."""
+        tasks.side_by_side({name: partial(self._reported, name, do) for name, do in work.items()})
 
     def _reported(self, name: str, task: Callable[[], str]) -> None:
         try:
             result = task()
         except BaseException:
-            self.progress.fail(name, "failed")
+            self.progress.fail(name, "stopped" if tasks.ended() else "failed")
             raise
         self.progress.done(name, result)
 

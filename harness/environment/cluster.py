@@ -22,7 +22,7 @@ from docker.models.containers import Container
 from pytest_kind.cluster import KindCluster
 from urllib3.exceptions import HTTPError
 
-from harness.base import process
+from harness.base import process, tasks
 from harness.base.errors import LabError
 from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
@@ -49,7 +49,7 @@ class Cluster:
         self._complete = folder / "cluster.complete"
         # The engine's image IDs of what `load` has copied into the node.
         self._loaded = folder / "loaded.json"
-        # The process ID of a `kind create` that runs now.
+        # The process group of a kind that runs now.
         self._creator = folder / "kind.pid"
 
     def __repr__(self) -> str:
@@ -88,11 +88,6 @@ class Cluster:
             self._kind_cluster(kind, kubectl, "", self.folder / "kind.log").delete()
         self.kubeconfig.unlink(missing_ok=True)
         self._loaded.unlink(missing_ok=True)
-
-    def end_creation(self) -> None:
-        """End a `kind create` that still runs; what it leaves, the next `up` removes."""
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(self._creator.read_text(encoding="ascii")), signal.SIGTERM)
 
     def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
         """Copy an image from the engine into the node, where pods find it without a pull."""
@@ -152,8 +147,13 @@ class Cluster:
 
     def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
         try:
-            self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
+            with tasks.stopping(self._end_creation):
+                self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
+        except KeyboardInterrupt:
+            self._end_creation()
+            raise
         except subprocess.CalledProcessError as error:
+            tasks.check()
             tail = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
             raise LabError(
                 f"kind could not create the cluster {self.name}\n" + "\n".join(tail),
@@ -164,9 +164,19 @@ class Cluster:
         finally:
             # The number may soon be another process's.
             self._creator.unlink(missing_ok=True)
+        tasks.check()
         self.kubeconfig.chmod(0o600)
         self.wait_ready()
         self._complete.touch()
+
+    def _end_creation(self) -> None:
+        """End a `kind create` and its children; what it leaves, the next `up` removes.
+
+        pytest-kind starts it, out of reach of harness.base.process: the shim below gives it
+        a process group of its own and writes the number down.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            os.killpg(int(self._creator.read_text(encoding="ascii")), signal.SIGTERM)
 
     def _kind_cluster(
         self, kind: Path, kubectl: Path, image: str, log: Path, folder: Path = Path("/")
@@ -192,11 +202,14 @@ class Cluster:
         shim = self.folder / "kind"
         shim.write_text(
             "#!/bin/sh\n"
-            f'[ "$1" != create ] || echo $$ >{shlex.quote(str(self._creator))}\n'
             f"cd {shlex.quote(str(folder))}\n"
             f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
-            f'exec {shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
+            # Job control gives what runs in the background a process group of its own.
+            "set -m\n"
+            f'{shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1 &\n'
+            f"echo $! >{shlex.quote(str(self._creator))}\n"
+            "wait $!\n",
             encoding="utf-8",
         )
         shim.chmod(0o700)

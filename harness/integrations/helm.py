@@ -100,17 +100,33 @@ def install(site: Site, chart: str, release: str, namespace: str, values: Mappin
     site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = site.folder / f"{release}.values.json"
     file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    words: list[str | Path] = [program.path, "upgrade", "--install", release, *pinned.words()]
-    words += ["--namespace", namespace, "--create-namespace", "--values", file]
-    words += ["--kubeconfig", site.kubeconfig]
-    process.run(
-        words,
-        env=_environment(site),
-        log=site.folder / "helm.log",
-        timeout=INSTALL_SECONDS,
+    where: list[str | Path] = ["--namespace", namespace, "--kubeconfig", site.kubeconfig]
+
+    def helm(*words: str | Path, hint: str = "") -> str:
+        return process.run(
+            [program.path or "helm", *words, *where],
+            env=_environment(site),
+            log=site.folder / "helm.log",
+            timeout=INSTALL_SECONDS,
+            hint=hint,
+        )
+
+    # Helm refuses to touch a release whose last operation was cut off in the middle.
+    if _is_pending(helm("list", "--all", "--filter", f"^{release}$", "--output", "json")):
+        helm("uninstall", release)
+    helm(
+        *("upgrade", "--install", release, *pinned.words()),
+        *("--create-namespace", "--values", file),
         hint=f"{CHARTS_VARIABLE}=folder with the chart, when {pinned.repository} is out of reach",
     )
     return pinned.origin()
+
+
+def _is_pending(listed: str) -> bool:
+    """Whether `helm list` knows a release in pending-install, -upgrade or -rollback."""
+    # Warnings about the kubeconfig's mode come before the answer, in the same stream.
+    found = json.loads(listed[listed.index("[") :]) if "[" in listed else []
+    return any(str(release["status"]).startswith("pending-") for release in found)
 
 
 def image(reference: str) -> tuple[str, str]:

@@ -15,15 +15,15 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from harness.base import process
+from harness.base import process, tasks
 from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.environment import diagnostics
@@ -35,9 +35,9 @@ STAGE_SECONDS = 3600.0
 # What two environments with everything installed take, and a browser, and the tests.
 GIB_FOR_TWO = 8.0
 AT_A_TIME = 2
-# It restarts the API server of its cluster, and takes as long as all the others. The test that
-# waits for its plugin goes with it: four minutes that the first round has no room for.
-ALONE, WITH_IT = "00", "tests/live/test_plugin_lost.py"
+# Lab 00 restarts the API server of its cluster and takes as long as all the others together. The
+# test of its lost KMS plugin waits four minutes, so that it runs in the same shard.
+SLOW_LAB, SLOW_LAB_EXTRA_TESTS = "00", "tests/live/test_plugin_lost.py"
 
 _messages = Console(stderr=True, highlight=False)
 _Say = Callable[[str], None]
@@ -54,7 +54,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Round:
+class Shard:
     """The stages that one environment of the tests goes through: a report's name, pytest's words.
 
     The environment comes with the first test that needs it, and is removed at the end.
@@ -65,33 +65,22 @@ class Round:
     stages: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def rounds() -> list[Round]:
+def shards() -> list[Shard]:
     """All that is tried live, in the order of beginning: the second and third take turns."""
     from harness.lab.catalog import all_labs
 
-    others = [lab.number for lab in all_labs() if lab.number != ALONE]
+    others = [lab.number for lab in all_labs() if lab.number != SLOW_LAB]
     only = [word for number in others for word in ("--lab-only", number)]
     notebooks = [str(file) for file in sorted((CHECKOUT / "notebooks").glob("*.ipynb"))]
     live = ("-m", "live")
+    all_but_slow = ("tests/live", "labs", *live, *only, f"--ignore={SLOW_LAB_EXTRA_TESTS}")
+    slow = ("tests/live/test_labs.py", SLOW_LAB_EXTRA_TESTS, *live, "--lab-only", SLOW_LAB)
     return [
-        Round(
-            "test",
-            "vault",
-            (("live-vault", ("tests/live", "labs", *live, *only, f"--ignore={WITH_IT}")),),
-        ),
-        Round(
-            f"test-{ALONE}",
-            "vault",
-            (
-                (
-                    f"live-vault-{ALONE}",
-                    ("tests/live/test_labs.py", WITH_IT, *live, "--lab-only", ALONE),
-                ),
-            ),
-        ),
+        Shard("test", "vault", (("live-vault", all_but_slow),)),
+        Shard(f"test-{SLOW_LAB}", "vault", ((f"live-vault-{SLOW_LAB}", slow),)),
         # The engine, the registry, JupyterLab: those do not know which Vault there is. And both
         # readings of a lab run the same lines: each flavour gets one of them.
-        Round(
+        Shard(
             "test-bao",
             "openbao",
             (
@@ -120,7 +109,7 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
         _stage("unit tests", unit, chosen=arguments),
     ]
     if not quick:
-        todo = rounds()
+        todo = shards()
         flavours = dict.fromkeys(one.flavour for one in todo)
         names = [word for flavour in flavours for word in ("--vault", flavour)]
         fetch = _python("-m", "harness.cli", "fetch", "--supply", supply, *names)
@@ -131,27 +120,15 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
     return 0 if all(result.passed for result in results) else 1
 
 
-def _live(todo: Sequence[Round], supply: str, arguments: Sequence[str]) -> list[Result]:
+def _live(todo: Sequence[Shard], supply: str, arguments: Sequence[str]) -> list[Result]:
     """The results of all rounds, in their order; Ctrl-C ends what runs and leaves it there."""
+    work = {one.environment: partial(_shard, one, supply, arguments) for one in todo}
     room = available_gib() >= GIB_FOR_TWO
-    scope = process.Scope()
-
-    def go(one: Round) -> list[Result]:
-        with scope:
-            return _round(one, supply, arguments, scope)
-
-    with ThreadPoolExecutor(AT_A_TIME if room else 1) as pool:
-        try:
-            running = [pool.submit(go, one) for one in todo]
-            wait(running)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            scope.end()
-            raise
-    return [result for future in running for result in future.result()]
+    results = tasks.side_by_side(work, AT_A_TIME if room else 1)
+    return [result for stages in results.values() for result in stages]
 
 
-def _round(one: Round, supply: str, arguments: Sequence[str], scope: process.Scope) -> list[Result]:
+def _shard(one: Shard, supply: str, arguments: Sequence[str]) -> list[Result]:
     """The stages of one environment, which is removed afterwards; not after Ctrl-C."""
     environment = Environment(one.environment)
     common = (
@@ -167,8 +144,6 @@ def _round(one: Round, supply: str, arguments: Sequence[str], scope: process.Sco
         # A line a test: some take a minute, and a row of dots would come all at once.
         command = _pytest(name, "-v", *words, *common, *arguments)
         results.append(_stage(name, command, say, arguments))
-        if scope.ended:
-            return results
     try:
         if environment.record and not all(result.passed for result in results):
             diagnostics.collect(environment, REPORTS / "diagnostics" / one.environment)
@@ -179,7 +154,7 @@ def _round(one: Round, supply: str, arguments: Sequence[str], scope: process.Sco
 
 
 def _say(line: str) -> None:
-    # In one piece: two rounds write at a time.
+    # In one piece: two shards write at a time.
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -7,18 +7,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.base.paths import CHECKOUT, PROJECT
+from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, Kube
 from harness.clients.vault import VaultHTTP
 from harness.environment.environment import Environment
-from harness.environment.layout import CLUSTER_PREFIX
 from harness.lab.access import Access
 from harness.lab.catalog import find_lab
 from harness.lab.context import LabContext
@@ -152,52 +150,3 @@ def test_an_interrupted_step_is_done_again(environment: Access) -> None:
     again = lab("solve", "01.1", "--env", environment.name)
     assert again.returncode == 0, again.stderr
     assert lab("check", "01.1", "--env", environment.name).returncode == 0
-
-
-@pytest.fixture
-def second(environment: Access) -> Iterator[Environment]:
-    """Another environment beside the run's own; removed afterwards, whatever happened."""
-    made = Environment(f"{environment.name}-2")
-    yield made
-    if containers_of(made.name) or made.folder.exists():
-        made.down()
-
-
-def test_an_interrupted_up_is_completed_and_down_leaves_nothing(
-    environment: Access, second: Environment
-) -> None:
-    client = engine.client()
-    ours = (PROJECT, CLUSTER_PREFIX)
-    mine = (second.network, second.cluster.name)
-
-    def everything() -> set[tuple[str, str]]:
-        """The engine's containers, networks and volumes, but those of other environments."""
-        containers = {("container", str(c.name)) for c in client.containers.list(all=True)}
-        networks = {("network", str(n.name)) for n in client.networks.list()}
-        volumes = {("volume", str(v.name)) for v in client.volumes.list()}
-        return {
-            (kind, name)
-            for kind, name in containers | networks | volumes
-            if not name.startswith(ours) or name.startswith(mine)
-        }
-
-    before = everything()
-    flavour = environment.flavour
-    words = [sys.executable, "-m", "harness.cli", "up", "--env", second.name, "--vault", flavour]
-    process = subprocess.Popen(words, cwd=CHECKOUT, text=True, stderr=subprocess.PIPE)
-    wait_for("kind to have begun", lambda: second.cluster.node(), timeout=120)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=90)
-    assert process.returncode == 130, said
-    assert "Traceback" not in said
-
-    result = lab("up", "--env", second.name)
-    assert result.returncode == 0, result.stderr
-    one, two = Kube(environment.kubeconfig), Kube(second.access().kubeconfig)
-    assert one.list("Node")[0]["metadata"]["uid"] != two.list("Node")[0]["metadata"]["uid"]
-    assert second.access().vault_token != environment.vault_token
-
-    assert lab("down", "--env", second.name).returncode == 0
-    assert everything() == before
-    assert not second.folder.exists()
-    client.close()

@@ -118,14 +118,8 @@ class Cache:
         self._prune(recipe, key)
 
     @contextmanager
-    def lock(
-        self,
-        recipe: str,
-        *,
-        waiting: Callable[[], None] = lambda: None,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> Iterator[bool]:
-        """Hold the one lock of `recipe`; the value is False when `stopped()` came first.
+    def lock(self, recipe: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the one lock of `recipe`.
 
         `waiting` is called once when another process holds the lock. Raises GaveUp after
         two hours.
@@ -149,11 +143,11 @@ class Cache:
         try:
             wait_for(
                 f"the other process that builds {recipe}",
-                lambda: stopped() or held(),
+                held,
                 timeout=LOCK_SECONDS,
                 hint="end that process if it hangs, then the same command again",
             )
-            yield not stopped()
+            yield
         finally:
             os.close(handle)
 

@@ -2,21 +2,21 @@
 
 Recipes start in the order they are given as soon as what they need is there. Heavy ones
 keep all cores busy: a second one starts only where there is memory for two, at a lower
-priority, to fill the gaps that the first one leaves. One thread per running build; the
-caller's thread waits, so that Ctrl-C arrives there, and ends the programs of all builds.
+priority, to fill the gaps that the first one leaves. The first failure and Ctrl-C end all
+builds with their programs (harness.base.tasks).
 """
 
 from __future__ import annotations
 
 import errno
-import queue
 import shutil
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
+from harness.base import tasks
 from harness.base.errors import EnvironmentLacks, LabError
-from harness.base.process import CommandFailed, Scope
+from harness.base.process import CommandFailed
 from harness.base.progress import Progress
 from harness.supply.offline import gobuild, host_packages
 from harness.supply.offline.cache import Cache
@@ -24,13 +24,7 @@ from harness.supply.offline.recipe import Job, Recipe
 
 # Beside the heavy ones: these wait for the network and the disk more than they compute.
 LIGHT_AT_A_TIME = 3
-# Python code of a recipe (packing an image) ends at its next report; a disk may be slow.
-JOIN_SECONDS = 15.0
 RESUME = "the same command again goes on where this stopped"
-
-
-class Stopped(Exception):
-    """A build is to end because another one failed or the user interrupted."""
 
 
 class Schedule:
@@ -46,60 +40,40 @@ class Schedule:
         self._keys = keys
         self._cache = cache
         self._progress = progress
-        self._scope = Scope()
         self._waiting = {recipe.name: recipe for recipe in recipes}
-        self._running: dict[str, tuple[Recipe, threading.Thread]] = {}
-        self._finished: queue.Queue[tuple[str, BaseException | None]] = queue.Queue()
+        self._running: dict[str, Recipe] = {}
         room = gobuild.available_gib() >= gobuild.GIB_FOR_TWO_BUILDS
         self._heavy_at_a_time = 2 if room else 1
 
     def run(self) -> None:
         """Build all; the first failure ends the others and is raised."""
         try:
-            while self._waiting or self._running:
-                self._start_what_can()
-                name, error = self._finished.get()
-                del self._running[name]
-                if error:
-                    self._progress.fail(_task(name), "failed")
-                    raise _readable(error, name, self._cache)
+            with tasks.Group[None]() as builds:
+                while self._waiting or self._running:
+                    self._start_what_can(builds)
+                    done = builds.next()
+                    del self._running[done.name]
+                    if done.error:
+                        self._progress.fail(_task(done.name), "failed")
+                        raise _readable(done.error, done.name, self._cache)
         except BaseException:
-            self._stop()
+            for name in self._running:
+                self._progress.fail(_task(name), "stopped")
             raise
 
-    def _start_what_can(self) -> None:
+    def _start_what_can(self, builds: tasks.Group[None]) -> None:
         for recipe in list(self._waiting.values()):
             busy = [name for name in recipe.needs if name in self._waiting or name in self._running]
             if busy or not self._has_place(recipe):
                 continue
             del self._waiting[recipe.name]
-            ahead = any(other.heavy for other, _ in self._running.values())
-            thread = threading.Thread(
-                target=self._work, args=(recipe, ahead or not recipe.heavy), name=recipe.name
-            )
-            # A thread that does not end after Ctrl-C must not keep the prompt away.
-            thread.daemon = True
-            self._running[recipe.name] = (recipe, thread)
-            thread.start()
+            background = not recipe.heavy or any(other.heavy for other in self._running.values())
+            self._running[recipe.name] = recipe
+            builds.start(recipe.name, partial(self._build, recipe, background))
 
     def _has_place(self, recipe: Recipe) -> bool:
-        same = sum(1 for other, _ in self._running.values() if other.heavy == recipe.heavy)
+        same = sum(1 for other in self._running.values() if other.heavy == recipe.heavy)
         return same < (self._heavy_at_a_time if recipe.heavy else LIGHT_AT_A_TIME)
-
-    def _stop(self) -> None:
-        self._scope.end()
-        for name, (_, thread) in self._running.items():
-            thread.join(JOIN_SECONDS)
-            self._progress.fail(_task(name), "stopped")
-
-    def _work(self, recipe: Recipe, background: bool) -> None:
-        error: BaseException | None = None
-        try:
-            with self._scope:
-                self._build(recipe, background)
-        except BaseException as caught:  # raised again in the caller's thread
-            error = caught
-        self._finished.put((recipe.name, error))
 
     def _build(self, recipe: Recipe, background: bool) -> None:
         name, key = recipe.name, self._keys[recipe.name]
@@ -109,10 +83,7 @@ class Schedule:
         with self._cache.lock(
             name,
             waiting=lambda: self._progress.start(task, "another process builds it: waiting"),
-            stopped=lambda: self._scope.ended,
-        ) as mine:
-            if not mine:
-                raise Stopped
+        ):
             damage = self._cache.damage(name, key)
             if damage == "":
                 self._progress.done(task, "done by another process")
@@ -141,8 +112,7 @@ class Schedule:
 
     def _teller(self, name: str) -> Callable[[str], None]:
         def say(doing: str) -> None:
-            if self._scope.ended:
-                raise Stopped
+            tasks.check()
             self._progress.update(_task(name), doing)
 
         return say

@@ -9,15 +9,14 @@ fetched so far is kept for the next run.
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import docker
 
-from harness.base import process
+from harness.base import tasks
 from harness.base.errors import EnvironmentLacks, LabError, UsageError
 from harness.base.progress import Progress
 from harness.supply.base import Part, Provided, Supply, find_part
@@ -30,15 +29,9 @@ from harness.supply.online.registries import LocalImage, Reference
 
 # How many parts are fetched at once: more would only share the same line.
 AT_ONCE = 4
-# How long stopped work may take to notice; its threads do not keep the process alive.
-STOP_SECONDS = 3.0
 
 Say = Callable[[str], None]
 Work = Callable[[Say], Provided]
-
-
-class Stopped(LabError):
-    """The work on one part was given up because of another part or of Ctrl-C."""
 
 
 class OnlineSupply(Supply):
@@ -56,11 +49,11 @@ class OnlineSupply(Supply):
         """See Supply.provide. UsageError when something changed since it was first seen."""
         wanted = [_checked(name) for name in dict.fromkeys(parts)]
         registries.mirror()
-        work: dict[str, Work] = {}
+        work: dict[str, Callable[[], Provided]] = {}
         for part in wanted:
             getter = self._program if part.kind == "binary" else self._image
-            work[part.name] = _bound(getter, part)
-        return side_by_side(work, progress)
+            work[part.name] = partial(_reported, part.name, partial(getter, part), progress)
+        return tasks.side_by_side(work, AT_ONCE)
 
     def ready(self, parts: Iterable[str]) -> bool:
         """See Supply.ready."""
@@ -130,71 +123,24 @@ class OnlineSupply(Supply):
         return _provided(part, name, image, f"built here from {base}")
 
 
-def side_by_side(work: Mapping[str, Work], progress: Progress) -> dict[str, Provided]:
-    """Run all of `work`, a few at a time, and return the results by name.
-
-    The first failure is raised once the others have stopped or STOP_SECONDS are over: each
-    `say` raises Stopped from then on, and programs that they run are ended. Ctrl-C does
-    the same.
-    """
-    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
-    results: queue.SimpleQueue[tuple[str, Provided | BaseException]] = queue.SimpleQueue()
-    stop = threading.Event()
-    for name in work:
-        todo.put(name)
-
-    programs = process.Scope()
-
-    def worker() -> None:
-        with programs:
-            while not stop.is_set():
-                try:
-                    name = todo.get_nowait()
-                except queue.Empty:
-                    return
-                results.put((name, _outcome(name, work[name], progress, stop)))
-
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(AT_ONCE)]
-    found: dict[str, Provided] = {}
-    try:
-        for thread in threads:
-            thread.start()
-        while len(found) < len(work):
-            name, outcome = results.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            found[name] = outcome
-    finally:
-        stop.set()
-        programs.end()
-        deadline = time.monotonic() + STOP_SECONDS
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
-    return {name: found[name] for name in work}
-
-
-def _outcome(
-    name: str, work: Work, progress: Progress, stop: threading.Event
-) -> Provided | BaseException:
-    """Do one piece of work and report it; errors are returned, for the main thread to raise."""
+def _reported(name: str, work: Work, progress: Progress) -> Provided:
+    """Do one piece of work and report how it goes; `say` raises tasks.Ended when all is ended."""
     fetched = False
 
     def say(doing: str) -> None:
         nonlocal fetched
         fetched = True
-        if stop.is_set():
-            raise Stopped(f"{name} was stopped")
+        tasks.check()
         progress.update(name, doing)
 
     progress.start(name, "looking for it")
     try:
         provided = work(say)
     except BaseException as error:
-        # Once all is being stopped, what breaks is a consequence: a program that was ended.
+        # Once everything is being ended, what breaks is a consequence.
         what = error.what if isinstance(error, LabError) else str(error)
-        progress.fail(name, "stopped" if stop.is_set() else what)
-        return error
+        progress.fail(name, "stopped" if tasks.ended() else what)
+        raise
     progress.done(name, "fetched" if fetched else "already here")
     return provided
 
@@ -207,10 +153,6 @@ def _client() -> Iterator[docker.DockerClient]:
         yield client
     finally:
         client.close()
-
-
-def _bound(getter: Callable[[Part, Say], Provided], part: Part) -> Work:
-    return lambda say: getter(part, say)
 
 
 def _checked(name: str) -> Part:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.base import tasks
 from harness.base.errors import GaveUp
-from harness.base.wait import ended_by, wait_for
+from harness.base.wait import wait_for
 
 
 def test_returns_the_first_true_value() -> None:
@@ -65,10 +66,10 @@ def test_a_failing_explanation_does_not_hide_the_failure() -> None:
 
 
 def test_a_wait_is_ended_from_outside_and_no_later_one() -> None:
-    end = threading.Event()
-    threading.Timer(0.05, end.set).start()
+    end = tasks.End()
+    threading.Timer(0.05, end.now).start()
     started = time.monotonic()
-    with pytest.raises(GaveUp, match="the wait for the moon was ended"), ended_by(end):
+    with end.entered(), pytest.raises(tasks.Ended, match="the wait for the moon was ended"):
         wait_for("the moon", lambda: False, timeout=60, every=30)
     assert time.monotonic() - started < 10
     with pytest.raises(GaveUp, match="waited 0s for the moon"):

@@ -16,6 +16,7 @@ from harness.integrations import helm
 from harness.integrations.base import Site
 
 CHART = "secrets-store-csi-driver"
+NOTHING_INSTALLED = '[ "$1" != list ] || { echo "[]"; exit; };'
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,9 @@ def test_an_unknown_chart_is_refused() -> None:
 
 
 def test_helm_is_told_the_values_the_cluster_and_folders_of_its_own(tmp_path: Path) -> None:
-    program = script(tmp_path / "helm", f'echo "$@" >{tmp_path}/said; env >{tmp_path}/env')
+    program = script(
+        tmp_path / "helm", f'{NOTHING_INSTALLED} echo "$@" >{tmp_path}/said; env >{tmp_path}/env'
+    )
     place = site(tmp_path, program)
     origin = helm.install(place, CHART, "driver", "kube-system", {"a": {"b": True}})
     assert helm.find_chart(CHART).repository in origin
@@ -85,11 +88,31 @@ def test_helm_is_told_the_values_the_cluster_and_folders_of_its_own(tmp_path: Pa
 
 
 def test_what_helm_says_is_told_with_the_way_out(tmp_path: Path) -> None:
-    program = script(tmp_path / "helm", "echo 'Error: no route to host' >&2; exit 1")
+    program = script(
+        tmp_path / "helm", f"{NOTHING_INSTALLED} echo 'Error: no route to host' >&2; exit 1"
+    )
     with pytest.raises(CommandFailed) as caught:
         helm.install(site(tmp_path, program), CHART, "driver", "kube-system", {})
     assert "no route to host" in str(caught.value)
     assert helm.CHARTS_VARIABLE in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "repaired"),
+    [("deployed", False), ("failed", False), ("pending-install", True), ("pending-upgrade", True)],
+)
+def test_a_release_that_was_cut_off_is_removed_first(
+    tmp_path: Path, status: str, repaired: bool
+) -> None:
+    listed = json.dumps([{"name": "driver", "status": status}])
+    program = script(
+        tmp_path / "helm",
+        f"echo $1 $2 >>{tmp_path}/said; [ $1 != list ] || echo 'WARNING: mode'\n"
+        f"[ $1 != list ] || echo '{listed}'",
+    )
+    helm.install(site(tmp_path, program), CHART, "driver", "kube-system", {})
+    calls = [line.split()[0] for line in (tmp_path / "said").read_text("utf-8").splitlines()]
+    assert calls == ["list", *(["uninstall"] if repaired else []), "upgrade"]
 
 
 def test_a_supply_without_helm_is_named(tmp_path: Path) -> None:

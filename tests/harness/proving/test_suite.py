@@ -16,7 +16,7 @@ from harness.base import process
 from harness.base.paths import CHECKOUT
 from harness.lab import catalog
 from harness.proving import suite
-from harness.proving.suite import Round
+from harness.proving.suite import Shard
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def programs(of: dict[str, str]) -> Callable[..., list[str]]:
     return lambda report, *_: [sys.executable, "-c", of[report]]
 
 
-def one_stage(*names: str) -> list[Round]:
-    return [Round(f"env-{name}", "vault", ((name, ()),)) for name in names]
+def one_stage(*names: str) -> list[Shard]:
+    return [Shard(f"env-{name}", "vault", ((name, ()),)) for name in names]
 
 
 @pytest.mark.parametrize(("gib", "side_by_side"), [(16.0, True), (2.0, False)])
@@ -94,7 +94,7 @@ def test_a_round_goes_on_after_a_failed_stage_and_beside_a_failed_round(
 ) -> None:
     of = {"bad": "raise SystemExit(1)", "after": "", "other": ""}
     monkeypatch.setattr(suite, "_pytest", programs(of))
-    todo = [Round("env", "vault", (("bad", ()), ("after", ()))), *one_stage("other")]
+    todo = [Shard("env", "vault", (("bad", ()), ("after", ()))), *one_stage("other")]
     results = suite._live(todo, "auto", ())
     assert [(r.stage, r.passed, r.note) for r in results] == [
         ("bad", False, "status 1"),
@@ -125,12 +125,12 @@ def test_ctrl_c_ends_all_rounds_and_removes_nothing(
 
 
 def test_every_lab_and_every_notebook_is_in_one_round() -> None:
-    words = [word for one in suite.rounds() for _, stage in one.stages for word in stage]
+    words = [word for one in suite.shards() for _, stage in one.stages for word in stage]
     numbers = [words[at + 1] for at, word in enumerate(words) if word == "--lab-only"]
     assert sorted(numbers) == [lab.number for lab in catalog.all_labs()]
     notebooks = [word for word in words if word.endswith(".ipynb")]
     assert len(notebooks) == len(set(notebooks)) == len(catalog.all_labs())
-    names = [one.environment for one in suite.rounds()]
+    names = [one.environment for one in suite.shards()]
     assert len(names) == len(set(names))
     assert "lab" not in names, "a learner's own"
-    assert (CHECKOUT / suite.WITH_IT).is_file(), "the first round leaves it out"
+    assert (CHECKOUT / suite.SLOW_LAB_EXTRA_TESTS).is_file(), "the first round leaves it out"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import tasks
 from harness.supply.offline.cache import KEPT, MANIFEST, Cache, key_of, recorded_sum
 from harness.supply.offline.recipe import Job, Recipe
 
@@ -140,12 +141,10 @@ def test_the_second_holder_of_a_lock_waits_and_says_so(cache: Cache) -> None:
     waiting, got = threading.Event(), threading.Event()
 
     def second() -> None:
-        with cache.lock("toy", waiting=waiting.set) as mine:
-            if mine:
-                got.set()
+        with cache.lock("toy", waiting=waiting.set):
+            got.set()
 
-    with cache.lock("toy") as mine:
-        assert mine
+    with cache.lock("toy"):
         thread = threading.Thread(target=second)
         thread.start()
         assert waiting.wait(5)
@@ -155,8 +154,14 @@ def test_the_second_holder_of_a_lock_waits_and_says_so(cache: Cache) -> None:
 
 
 def test_waiting_for_a_lock_can_be_stopped(cache: Cache) -> None:
-    with cache.lock("toy"), cache.lock("toy", stopped=lambda: True) as mine:
-        assert not mine
+    end = tasks.End()
+    with (
+        cache.lock("toy"),
+        end.entered(),
+        pytest.raises(tasks.Ended),
+        cache.lock("toy", waiting=end.now),
+    ):
+        raise AssertionError("two hold it")
 
 
 def test_the_manifest_lists_every_file(cache: Cache) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import tasks
 from harness.base.errors import EnvironmentLacks, LabError
-from harness.base.process import Scope, run
+from harness.base.process import run
 from harness.base.progress import Plain, Silent, Timings
 from harness.base.wait import wait_for
 from harness.supply.offline import gobuild
@@ -190,8 +191,8 @@ def test_what_another_process_has_built_meanwhile_is_not_built_twice(cache: Cach
     schedule(cache, Toy("toy", do=never)).run()
 
 
-def test_a_scope_that_has_ended_lets_nothing_run() -> None:
-    scope = Scope()
-    scope.end()
-    with scope, pytest.raises(LabError, match="ended with status"):
+def test_a_task_that_has_ended_lets_nothing_run() -> None:
+    end = tasks.End()
+    end.now()
+    with end.entered(), pytest.raises(tasks.Ended):
         run([sys.executable, "-c", WAIT_FOR_A_SIGNAL])
