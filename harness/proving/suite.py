@@ -38,6 +38,8 @@ AT_A_TIME = 2
 # Lab 00 restarts the API server of its cluster and takes as long as all the others together. The
 # test of its lost KMS plugin waits four minutes, so that it runs in the same shard.
 SLOW_LAB, SLOW_LAB_EXTRA_TESTS = "00", "tests/live/test_plugin_lost.py"
+# The live tests whose result depends on the flavour of Vault.
+BOTH_FLAVOURS = ("environment", "reset", "bystanders")
 
 _messages = Console(stderr=True, highlight=False)
 _Say = Callable[[str], None]
@@ -86,7 +88,7 @@ def shards() -> list[Shard]:
             (
                 (
                     "live-openbao",
-                    ("tests/live/test_environment.py", "tests/live/test_reset.py", *live),
+                    (*(f"tests/live/test_{name}.py" for name in BOTH_FLAVOURS), *live),
                 ),
                 ("notebooks-openbao", ("--nbval-lax", "--nbval-current-env", *notebooks)),
             ),

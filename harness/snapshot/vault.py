@@ -2,14 +2,14 @@
 
 Mounts, auth methods, policies and named entities belong to a lab by their name
 (`lab01-…`); what lies inside a mount belongs with it; tokens belong by their policies or
-by the auth method they came from, entities by their aliases, leases by their mount.
-Everything is read as it stands in Vault, so it does not matter whether a step, a CLI or a
-person made it. Batch tokens leave no trace in Vault and cannot be found.
+by the auth method they came from (harness.snapshot.tokens), entities by their aliases,
+leases by their mount. Everything is read as it stands in Vault, so it does not matter
+whether a step, a CLI or a person made it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from harness.snapshot import kv
 from harness.snapshot.copies import Safe
 from harness.snapshot.kv import is_kv2
 from harness.snapshot.model import Item
+from harness.snapshot.tokens import Tokens
 from harness.snapshot.vault_kinds import SYSTEM, Kind, kinds_of
 
 # What makes a mount what it is; accessors and identifiers change when it is made anew.
@@ -33,6 +34,7 @@ class VaultState:
         self.http = http
         self.prefix = f"{prefix}-"
         self.safe = safe
+        self.tokens = Tokens(self)
 
     def require_ready(self) -> None:
         """Raise EnvironmentLacks, or VaultUnreachable, unless Vault can answer."""
@@ -71,13 +73,12 @@ class VaultState:
         mounts = self._mounts()
         work = [
             self._system,
-            self._tokens,
             self._entities,
             *(_bound(self._inside, mount) for mount in mounts),
         ]
-        return mounts + [
-            item for items in pool.map(lambda one: list(one()), work) for item in items
-        ]
+        found = pool.map(lambda one: list(one()), work)
+        tokens = pool.map(self.tokens.look_up, self.tokens.accessors())
+        return mounts + [item for part in (found, tokens) for items in part for item in items]
 
     def _mounts(self) -> list[Item]:
         found = []
@@ -168,28 +169,7 @@ class VaultState:
                     parent=mount.path,
                 )
 
-    # -- tokens and entities ------------------------------------------------------------
-
-    def _tokens(self) -> Iterator[Item]:
-        for accessor in self.names("auth/token/accessors"):
-            answer = self.http.request(
-                "POST",
-                "/v1/auth/token/lookup-accessor",
-                json={"accessor": accessor},
-                allow=(400, 403, 404),  # it may have expired since it was listed
-            )
-            entry = (answer.json().get("data") or {}) if answer.status_code == 200 else {}
-            if owns_token(entry, self.prefix):
-                name = str(entry.get("display_name") or entry.get("path"))
-                yield Item(
-                    f"auth/token/accessors/{accessor}",
-                    "token of",
-                    name,
-                    "",
-                    kind="token",
-                    passing=True,
-                    holder=f"{name} by {entry.get('path')}",
-                )
+    # -- entities ----------------------------------------------------------------------
 
     def _entities(self) -> Iterator[Item]:
         """Entities that logins made. One that other labs' logins share loses its alias only."""
@@ -211,16 +191,6 @@ class VaultState:
 def base(mount: Item) -> str:
     """The path below which a mount serves: `lab01-kv/`, `auth/lab01-jwt/`."""
     return ("auth/" if mount.noun == "auth method" else "") + mount.name
-
-
-def owns_token(entry: Mapping[str, Any], prefix: str) -> bool:
-    """Whether a token is of the lab with this prefix (`lab01-`); root tokens are nobody's."""
-    policies = [*(entry.get("policies") or []), *(entry.get("identity_policies") or [])]
-    if "root" in policies:
-        return False
-    # A wrapping token has the path of what it wraps and no policy of its own.
-    path = str(entry.get("path") or "").removeprefix("auth/")
-    return any(name.startswith(prefix) for name in (path, *policies))
 
 
 def _of_lab(path: object, prefix: str) -> bool:

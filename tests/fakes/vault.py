@@ -2,7 +2,8 @@
 
 It keeps documents by path, lists folders, forgets what lies in a mount when that is
 unmounted, and knows the versions of KV 2, the revocation of tokens and leases and the
-health answer. It is no Vault: it checks no policy and computes nothing.
+health answer. It is no Vault: it checks no policy and computes nothing. As the real one, it
+revokes a token that is looked up before its lease is stored (`unleased`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class FakeVault:
         self.documents: dict[str, Data] = {}
         self.secrets: dict[str, Data] = {}
         self.tokens: dict[str, Data] = {}
+        self.unleased: set[str] = set()
+        self.running: dict[str, Data] | None = {}
         self.leases: set[str] = set()
         self.entities: dict[str, Data] = {}
         self.refuse: dict[str, str] = {}
@@ -105,6 +108,8 @@ class FakeVault:
             return self._tokens(method, path, body)
         if path.startswith("sys/leases/"):
             return self._leases(method, path, body)
+        if path == "sys/in-flight-req":
+            return _NOTHING if self.running is None else Answer(200, self.running)
         if path.startswith("identity/entity/id") and method in ("LIST", "DELETE"):
             return self._entities(method, path)
         at = next((name for name in self.mounts if path.startswith(name)), "")
@@ -148,13 +153,20 @@ class FakeVault:
         if path.endswith("revoke-accessor"):
             del self.tokens[body["accessor"]]
             return Answer(204)
+        if body["accessor"] in self.unleased:
+            del self.tokens[body["accessor"]]
+            return Answer(403, {"errors": ["invalid accessor"]})
         return Answer(200, {"data": self.tokens[body["accessor"]]})
 
     def _leases(self, method: str, path: str, body: Data) -> Answer:
         if method == "LIST":
-            return _listing(
-                dict.fromkeys(self.leases, _EMPTY), path.removeprefix("sys/leases/lookup/")
-            )
+            held = {
+                f"{entry.get('path')}/h{accessor}": _EMPTY
+                for accessor, entry in self.tokens.items()
+                if accessor not in self.unleased
+            }
+            leases = held | dict.fromkeys(self.leases, _EMPTY)
+            return _listing(leases, path.removeprefix("sys/leases/lookup/"))
         self.leases.discard(body.get("lease_id") or path.removeprefix("sys/leases/revoke-force/"))
         return Answer(204)
 

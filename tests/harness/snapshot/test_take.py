@@ -14,7 +14,6 @@ from harness.clients.vault import VaultUnreachable
 from harness.snapshot import take as inventory
 from harness.snapshot.kv import version_state
 from harness.snapshot.manifest import clean
-from harness.snapshot.vault import owns_token
 from tests.fakes.lab import World, make_world
 
 
@@ -87,23 +86,6 @@ def test_versions_of_a_secret_are_told_apart(world: World) -> None:
 )
 def test_states_of_a_version(entry: dict[str, object], expires: bool, state: str) -> None:
     assert version_state(entry, expires) == state
-
-
-@pytest.mark.parametrize(
-    ("entry", "ours"),
-    [
-        ({"policies": ["default", "lab01-app"], "path": "auth/token/create"}, True),
-        ({"policies": ["default"], "path": "auth/lab01-jwt/login"}, True),
-        ({"policies": ["default"], "identity_policies": ["lab01-app"]}, True),
-        ({"policies": ["response-wrapping"], "path": "lab01-kv/data/app"}, True),
-        ({"policies": ["default"], "path": "auth/token/create"}, False),
-        ({"policies": ["lab02-app"], "path": "auth/lab02-jwt/login"}, False),
-        ({"policies": ["root"], "path": "auth/lab01-jwt/login"}, False),
-        ({}, False),
-    ],
-)
-def test_tokens_belong_to_a_lab_by_policy_or_login(entry: dict[str, object], ours: bool) -> None:
-    assert owns_token(entry, "lab01-") is ours
 
 
 def test_entities_and_leases(world: World) -> None:
