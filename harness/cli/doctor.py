@@ -21,7 +21,7 @@ from harness.base.errors import LabError
 from harness.base.paths import cache_root, state_root
 from harness.supply import choose
 from harness.supply.base import all_parts
-from harness.supply.engine import engine, limits
+from harness.supply.engine import capabilities, engine, limits
 from harness.supply.offline.cache import Cache
 
 GIB = 1024**3
@@ -90,9 +90,9 @@ def _engine() -> Iterator[Finding]:
             "./lab up starts one" if could else engine.GET_ONE,
         )
         return
-    engine.check(found)
+    capabilities.check(found)
     yield Finding("good", "container engine", str(found))
-    for warning in engine.warnings(found):
+    for warning in capabilities.warnings(found):
         yield Finding("note", "container engine", warning)
 
 

@@ -29,6 +29,7 @@ from harness.cli.common import (
     messages,
     show,
 )
+from harness.supply import surroundings
 
 __all__ = ["main", "steps"]
 
@@ -110,8 +111,11 @@ def env_(
     """Print `export` lines for a shell: eval "$(./lab env)"."""
     import shlex
 
+    from harness.base import proxies
+
     access = environment(env).access()
-    variables = {**access.shell_variables(), "PATH": f"{access.programs}:$PATH"}
+    variables = {**access.shell_variables(), **proxies.exceptions()}
+    variables["PATH"] = f"{access.programs}:$PATH"
     if token:
         variables["VAULT_TOKEN"] = access.vault_token
     for name, value in variables.items():
@@ -190,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     # that is started from here: `kill -INT` must work there too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    surroundings.settle()
     try:
         return int(app(args=arguments, prog_name="lab", standalone_mode=False) or 0)
     except LabError as error:

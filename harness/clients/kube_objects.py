@@ -259,7 +259,10 @@ class ObjectVerbs:
 
 def _new_client(kubeconfig: Path) -> Any:
     load: Any = config.new_client_from_config
-    return load(str(kubeconfig))
+    # The API server is a port of this machine, whatever NO_PROXY says.
+    settings = client.Configuration()
+    settings.proxy = None
+    return load(str(kubeconfig), client_configuration=settings)
 
 
 def _dynamic(api: Any) -> Any:

@@ -150,7 +150,12 @@ class BringUp:
         try:
             client.networks.get(self.place.network)
         except NotFound:
-            client.networks.create(self.place.network, driver="bridge", labels=self.place.labels())
+            client.networks.create(
+                self.place.network,
+                driver="bridge",
+                options=engine.network_options(client),
+                labels=self.place.labels(),
+            )
         finally:
             client.close()
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
 
 from harness.base.errors import LabError, NotUp
 from harness.base.network import LOCALHOST, free_port, outside_service
@@ -23,6 +21,7 @@ from harness.base.redact import Secret
 from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.integrations.base import Integration, Site
+from harness.servers.beside_cluster import server_container
 from harness.supply.engine import engine
 
 START_SECONDS = 60.0
@@ -126,19 +125,18 @@ def _create(site: Site, name: str) -> None:
             "password": password,
         },
     )
-    testcontainers_config.ryuk_disabled = True  # removed by label instead (harness.servers.vault)
-    container = (
-        DockerContainer(site.provided["postgres"].image)
-        .with_name(name)
-        .with_envs(POSTGRES_PASSWORD=password, POSTGRES_DB=DATABASE)
-        .with_kwargs(network=site.network, labels=dict(site.labels), hostname="postgres")
-    )
-    # Only docker-py's (address, port) form keeps it off other interfaces.
-    container.ports = {f"{PORT}/tcp": (LOCALHOST, port)}  # type: ignore[dict-item] # see above
+    made = server_container(
+        site.provided["postgres"].image,
+        name=name,
+        hostname="postgres",
+        network=site.network,
+        labels=site.labels,
+        ports={PORT: port},
+    ).with_envs(POSTGRES_PASSWORD=password, POSTGRES_DB=DATABASE)
     try:
-        container.start()
+        made.start()
     finally:
-        container.get_docker_client().client.close()
+        made.get_docker_client().client.close()
 
 
 def _answers(server: Postgres) -> bool:

@@ -26,6 +26,7 @@ from harness.notebook import kernel
 from harness.notebook.source import source_of
 from harness.session.hints import next_hint
 from harness.session.runner import CHECKED, Runner
+from harness.supply import surroundings
 
 ENVIRONMENT_VARIABLE = "LAB_ENV"
 
@@ -130,6 +131,7 @@ def open_lab(number: str) -> NotebookLab:
     """
     # First of all, so that what fails below is already shown in the short form.
     kernel.install()
+    surroundings.settle()
     lab = find_lab(number)
     environment = Environment(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT)
     opened = NotebookLab(environment.running(), lab)

@@ -25,6 +25,7 @@ from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.base.redact import redact
 from harness.proving.environment import Keeper
+from harness.supply import surroundings
 
 if TYPE_CHECKING:
     from harness.lab.access import Access
@@ -76,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse what contradicts itself; describe the markers; give nbval good values."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
+    surroundings.settle()
     config.stash[_leaks] = []
     config.stash[_failed_notebooks] = {}
     complaint = refusal(config.option)

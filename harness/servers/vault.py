@@ -17,8 +17,6 @@ from typing import Any
 import requests
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
 
 from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.network import LOCALHOST
@@ -29,6 +27,7 @@ from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.clients.vault import VaultHTTP, VaultUnreachable
 from harness.servers import certs
+from harness.servers.beside_cluster import server_container
 from harness.supply.engine import engine
 
 START_SECONDS = 60.0
@@ -181,39 +180,32 @@ class VaultServer:
 
     def _create(self, image: str, port: int) -> None:
         self._write_files()
-        # Ryuk's image cannot always be had, and it would end the container with this
-        # process; `down` removes by label instead.
-        testcontainers_config.ryuk_disabled = True
-        container = (
-            DockerContainer(image)
-            .with_name(self.container_name)
-            .with_command(["server", "-config=/lab/config"])
-            .with_volume_mapping(self.folder / "config", "/lab/config", "ro")
-            .with_volume_mapping(self.folder / "audit", "/lab/audit", "rw")
-            .with_volume_mapping(self.container_name, f"{self.flavour.home}/file", "rw")
-            .with_kwargs(
-                entrypoint=[self.flavour.program],
-                user=USER,
-                network=self.network,
-                labels=self.labels,
-                hostname=self.name,
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges:true"],
-            )
+        made = server_container(
+            image,
+            name=self.container_name,
+            hostname=self.name,
+            network=self.network,
+            labels=self.labels,
+            ports={8200: port},
+            entrypoint=[self.flavour.program],
+            user=USER,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges:true"],
         )
-        # testcontainers types host ports as numbers but hands them to docker-py as they
-        # are, and only docker-py's (address, port) form keeps them off other interfaces.
-        container.ports = {"8200/tcp": (LOCALHOST, port)}  # type: ignore[dict-item] # see above
+        made.with_command(["server", "-config=/lab/config"])
+        for sub, mode in (("config", "ro"), ("audit", "rw")):
+            made.with_volume_mapping(self.folder / sub, f"/lab/{sub}", engine.bind_mode(mode))
+        made.with_volume_mapping(self.container_name, f"{self.flavour.home}/file", "rw")
         client = engine.client()
         client.volumes.create(self.container_name, labels=self.labels)
         client.close()
         try:
-            container.start()
+            made.start()
         except APIError as error:
             self.down()
             raise _start_failed(error, port) from error
         finally:
-            container.get_docker_client().client.close()
+            made.get_docker_client().client.close()
 
     def _start(self, container: Container, port: int) -> None:
         try:

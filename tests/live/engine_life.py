@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.base.wait import wait_for
 from harness.supply import images
-from harness.supply.engine import dockerd, engine, proc
+from harness.supply.engine import contexts, dockerd, engine, proc
 
 ENGINE_PID = Path("/var/run/docker.pid")
 CONTAINERD_PID = Path("/var/run/docker/containerd/containerd.pid")
@@ -88,7 +88,7 @@ def killed(folder: Path) -> None:
 def both_killed(folder: Path) -> None:
     start_container(folder)
     kill(ENGINE_PID, CONTAINERD_PID)
-    assert engine.DEFAULT_SOCKET.is_socket()
+    assert contexts.DEFAULT_SOCKET.is_socket()
 
 
 def stale_files(folder: Path) -> None:

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from harness.base import paths, process, wait
 from harness.base.errors import EnvironmentLacks, GaveUp, UsageError
+from harness.supply.engine import capabilities, contexts, limits, proc, runtime_wrapper, sockets
 from harness.supply.engine import engine as engines
-from harness.supply.engine import limits, proc, runtime_wrapper
-from harness.supply.engine.engine import Engine
+from harness.supply.engine.capabilities import Engine
 
 PACKAGES = ("docker.io", "iptables")
 WRAPPER_NAME = "runc-reduced"
@@ -64,7 +64,7 @@ def ensure() -> Engine:
             raise EnvironmentLacks(
                 "the engine stopped right after it started", where=str(_log()), hint="read that log"
             )
-    engines.check(found)
+    capabilities.check(found)
     return found
 
 
@@ -170,12 +170,12 @@ def clear_leftovers() -> None:
         if pid_file.exists() and (pid is None or proc.program(pid) != program):
             pid_file.unlink(missing_ok=True)
     for path in (
-        engines.DEFAULT_SOCKET,
+        contexts.DEFAULT_SOCKET,
         _RUN / f"{_CONTAINERD}.sock",
         # dockerd takes the system's containerd when this file is there, alive or not.
         SYSTEM_CONTAINERD,
     ):
-        if path.is_socket() and not engines.socket_answers(path):
+        if path.is_socket() and not sockets.listens(path):
             path.unlink(missing_ok=True)
 
 
@@ -224,10 +224,12 @@ def install_wrapper() -> Path:
 
 
 def _require_startable() -> None:
-    where = engines.address()
-    if os.environ.get("DOCKER_HOST"):
+    where, source = engines.address(), contexts.current().source
+    if source:
         raise EnvironmentLacks(
-            f"nothing listens at {where}", where="DOCKER_HOST", hint="unset it or start that engine"
+            f"no container engine answers at {where}",
+            where=source,
+            hint=f"start that engine; or {capabilities.OTHER_ENGINE}",
         )
     if sys.platform != "linux" or not _is_debian_like():
         raise EnvironmentLacks(f"no container engine answers at {where}", hint=engines.GET_ONE)
@@ -268,7 +270,7 @@ def _wait_for_socket(daemon: subprocess.Popen[bytes] | None) -> None:
                 where=str(_log()),
                 hint="./lab doctor",
             )
-        return engines.answers(engines.DEFAULT_SOCKET, PING_SECONDS)
+        return sockets.answers(contexts.DEFAULT_SOCKET, PING_SECONDS)
 
     wait.wait_for(
         "the container engine to answer",

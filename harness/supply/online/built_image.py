@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ import docker
 import requests
 import urllib3
 from docker.errors import APIError, DockerException
+from docker.utils.config import load_general_config
 
+from harness.base import proxies
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import PROJECT, cache_root, clusters
 from harness.base.redact import redact
@@ -109,7 +111,7 @@ def _build(client: docker.DockerClient, context: Path, part: Part, base: str, sa
         events = client.api.build(
             path=str(context),
             tag=name_of(part),
-            buildargs={"BASE": base},
+            buildargs={"BASE": base, **_proxies()},
             labels={KEY_LABEL: _key(part), MANAGED_LABEL: PROJECT},
             rm=True,
             forcerm=True,
@@ -127,6 +129,11 @@ def _build(client: docker.DockerClient, context: Path, part: Part, base: str, sa
             )
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _failed(part, f"{type(error).__name__}: {error}", tail) from error
+
+
+def _proxies() -> Mapping[str, str]:
+    """The proxies that the build needs: the engine's command has its own, else the shell's."""
+    return {} if load_general_config().get("proxies") else proxies.for_containers()
 
 
 def _follow(event: dict[str, Any], part: Part, tail: list[str], say: Say) -> None:

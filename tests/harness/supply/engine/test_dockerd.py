@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.supply.engine import dockerd, engine, limits, proc
+from harness.supply.engine import contexts, dockerd, limits, proc
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="an engine is started on Linux only"
@@ -30,7 +30,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (run / "docker/containerd").mkdir(parents=True)
     monkeypatch.setattr(dockerd, "_RUN", run)
     monkeypatch.setattr(dockerd, "SYSTEM_CONTAINERD", run / "containerd.sock")
-    monkeypatch.setattr(engine, "DEFAULT_SOCKET", run / "docker.sock")
+    monkeypatch.setattr(contexts, "DEFAULT_SOCKET", run / "docker.sock")
     return run
 
 
@@ -205,9 +205,9 @@ def test_low_inotify_limits_are_raised_and_high_ones_kept(
 
 
 def test_no_engine_is_started_for_a_named_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{engine.DEFAULT_SOCKET}")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{contexts.DEFAULT_SOCKET}")
     monkeypatch.setattr(dockerd, "start", lambda: pytest.fail("started an engine"))
-    with pytest.raises(EnvironmentLacks, match="nothing listens"):
+    with pytest.raises(EnvironmentLacks, match="no container engine answers"):
         dockerd.ensure()
 
 

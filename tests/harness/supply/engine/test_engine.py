@@ -6,13 +6,15 @@ import dataclasses
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.base.errors import EnvironmentLacks
-from harness.supply.engine import engine
+from harness.supply.engine import capabilities, engine
 from tests.fakes import engine as fake_engine
 
 Listen = Callable[[dict[str, Any]], None]
@@ -137,8 +139,8 @@ def test_a_closed_loopback_port_means_no_engine(monkeypatch: pytest.MonkeyPatch)
     assert engine.find() is None
 
 
-def _engine(**changes: Any) -> engine.Engine:
-    usual = engine.Engine(
+def _engine(**changes: Any) -> capabilities.Engine:
+    usual = capabilities.Engine(
         address="unix:///var/run/docker.sock",
         version="28.0.0",
         api=(1, 48),
@@ -152,14 +154,14 @@ def _engine(**changes: Any) -> engine.Engine:
 
 
 def test_a_usable_engine_passes() -> None:
-    engine.check(_engine())
-    engine.check(_engine(free_bytes=None))
+    capabilities.check(_engine())
+    capabilities.check(_engine(free_bytes=None))
 
 
 def test_the_docker_command_is_needed_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(EnvironmentLacks, match="kind works through it"):
-        engine.check(_engine())
+        capabilities.check(_engine())
 
 
 @pytest.mark.parametrize(
@@ -170,11 +172,68 @@ def test_an_engine_that_cannot_carry_a_cluster_is_refused(
     changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(EnvironmentLacks, match=said):
-        engine.check(_engine(**changes))
+        capabilities.check(_engine(**changes))
+
+
+@pytest.mark.parametrize("cgroup", ["1", "2"])
+def test_a_rootless_engine_is_one_sentence(cgroup: str) -> None:
+    rootless = _engine(rootless=True, cgroup=cgroup)
+    if cgroup == "2":
+        capabilities.check(rootless)
+        assert len(capabilities.warnings(rootless)) == 1
+        return
+    with pytest.raises(EnvironmentLacks, match="rootless on a host with cgroup v1"):
+        capabilities.check(rootless)
+
+
+# What Docker 28.5.2 answers where images lie in containerd's store, cut down to what is read.
+CONTAINERD_STORE = {
+    "Driver": "overlayfs",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+    "DockerRootDir": "/",
+    "CgroupVersion": "2",
+    "SecurityOptions": ["name=seccomp,profile=builtin", "name=selinux", "name=cgroupns"],
+}
+
+
+def test_a_current_engine_is_described(listen: Listen) -> None:
+    ahead = (datetime.now(UTC) + timedelta(minutes=3)).isoformat().replace("+00:00", "123Z")
+    listen({"/version": fake_engine.DOCKER, "/info": {**CONTAINERD_STORE, "SystemTime": ahead}})
+    found = engine.find()
+    assert found is not None
+    assert found.containerd_store
+    assert found.selinux
+    assert not found.rootless
+    assert found.cgroup == "2"
+    assert 170 < found.clock < 190
+    assert "containerd image store" in str(found)
+
+
+@pytest.mark.parametrize(("options", "mode"), [(["name=selinux"], "ro,z"), ([], "ro")])
+def test_selinux_wants_a_label_on_bind_mounts(
+    listen: Listen, options: list[str], mode: str
+) -> None:
+    listen({"/version": fake_engine.DOCKER, "/info": {"SecurityOptions": options}})
+    assert engine.bind_mode("ro") == mode
+
+
+@pytest.mark.parametrize("options", [{engine.MTU_OPTION: "1400", "other": "x"}, {}])
+def test_a_network_gets_the_mtu_of_the_engines_own(listen: Listen, options: dict[str, str]) -> None:
+    bridge = {"Id": "b", "Name": "bridge", "Options": options}
+    listen({"/version": fake_engine.DOCKER, "/networks/bridge": bridge})
+    with closing(engine.client()) as client:
+        wanted = {engine.MTU_OPTION: "1400"} if options else {}
+        assert engine.network_options(client) == wanted
+
+
+def test_an_engine_without_a_network_of_its_own_has_no_mtu(listen: Listen) -> None:
+    listen({"/version": fake_engine.DOCKER})
+    with closing(engine.client()) as client:
+        assert engine.network_options(client) == {}
 
 
 def test_warnings_name_what_will_be_slow() -> None:
-    said = " ".join(engine.warnings(_engine(storage="vfs", rootless=True)))
+    said = " ".join(capabilities.warnings(_engine(storage="vfs", rootless=True)))
     assert "vfs" in said
     assert "rootless" in said
-    assert engine.warnings(_engine()) == []
+    assert capabilities.warnings(_engine()) == []

@@ -1,0 +1,53 @@
+"""A server as a container beside the cluster, by testcontainers: what all of them have in common.
+
+It outlives this process, is reachable from this machine alone, and runs on the engine that
+the rest of the labs use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from testcontainers.core.config import testcontainers_config
+from testcontainers.core.container import DockerContainer
+
+from harness.base.network import LOCALHOST
+
+
+def server_container(
+    image: str,
+    *,
+    name: str,
+    hostname: str,
+    network: str,
+    labels: Mapping[str, str],
+    ports: Mapping[int, int],
+    **options: Any,
+) -> DockerContainer:
+    """The container, to be completed and started. `ports`: in it -> on 127.0.0.1.
+
+    `options` are those of docker-py's `containers.run`.
+    """
+    # Ryuk's image cannot always be had, and it would end the container with this process;
+    # `down` removes by label instead.
+    testcontainers_config.ryuk_disabled = True
+    # A person's ~/.testcontainers.properties could name another engine.
+    testcontainers_config.tc_properties = {}
+    container = (
+        DockerContainer(image)
+        .with_name(name)
+        .with_kwargs(
+            hostname=hostname,
+            network=network,
+            labels=dict(labels),
+            # The proxies of ~/.docker/config.json: a server talks to its neighbours only.
+            use_config_proxy=False,
+            **options,
+        )
+    )
+    # testcontainers types host ports as numbers but hands them to docker-py as they
+    # are, and only docker-py's (address, port) form keeps them off other interfaces.
+    published = {f"{inside}/tcp": (LOCALHOST, outside) for inside, outside in ports.items()}
+    container.ports = published  # type: ignore[assignment] # see above
+    return container
