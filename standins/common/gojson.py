@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,18 @@ def _no_constant(name: str) -> Any:
 def loads(text: str | bytes) -> Any:
     """The value of a JSON text, with every number kept as a `Number`."""
     return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+
+
+def parse(text: str | bytes) -> Any:
+    """The value of a JSON text with Python's numbers; ValueError for one that is not finite."""
+    return json.loads(text, parse_float=_finite, parse_constant=_no_constant)
+
+
+def _finite(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        raise ValueError(f"{literal} is out of range")
+    return number
 
 
 def _quote(text: str, escape: bool) -> str:

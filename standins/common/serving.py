@@ -7,8 +7,10 @@ On the way out, running calls get GRACE seconds before their connections go.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import signal
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -26,6 +28,14 @@ log = Log(__name__)
 GRACE = 20.0
 # sun_path of sockaddr_un (unix(7)), less its closing NUL.
 LONGEST_SOCKET = 107
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set. Call it inside a running event loop."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 class CannotServe(Exception):

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 
 import yaml
 
+from standins.common.flags import BadFlag, read
+from standins.common.kube import Access, Kube, NoAccount, in_cluster
 from standins.common.logs import Log, configure
-from standins.common.serving import CannotServe
+from standins.common.serving import CannotServe, stop_signal
 from standins.csi_provider import RUNTIME_NAME, VERSION
-from standins.csi_provider.cluster import KubernetesCluster
+from standins.csi_provider.cluster import Cluster
 from standins.csi_provider.connection import from_environment, overlay
 from standins.csi_provider.errors import ConfigError
-from standins.csi_provider.flags import Flags, parse_flags
-from standins.csi_provider.kubeapi import Access, NoAccount, in_cluster, kube_api
+from standins.csi_provider.flags import Flags
 from standins.csi_provider.mount import Provider
 from standins.csi_provider.server import serving
 from standins.csi_provider.transport import Transport, patience_from
@@ -25,12 +25,12 @@ from standins.csi_provider.vault import ClientCache
 
 log = Log("standins.csi_provider")
 
+PROGRAM = "vault-csi-provider (stand-in)"
+
 
 async def run(flags: Flags, access: Access) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotServe and ConfigError."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     environment = from_environment(os.environ)
     overlay(environment, flags.connection)
     transport = Transport(patience_from(os.environ))
@@ -42,8 +42,8 @@ async def run(flags: Flags, access: Access) -> None:
         default_mount=flags.mount,
     )
     try:
-        async with kube_api(access) as api:
-            provider = Provider(clients, KubernetesCluster(api, flags.hmac_secret))
+        async with Kube(access) as kube:
+            provider = Provider(clients, Cluster(kube, flags.hmac_secret))
             async with serving(provider, flags.endpoint, flags.health_address):
                 await stop.wait()
     finally:
@@ -60,7 +60,11 @@ def describe(output: str) -> str:
 
 def main() -> int:
     """The exit code: 0 after a signal, 1 when it cannot serve, 2 for wrong flags."""
-    flags = parse_flags(sys.argv[1:])
+    try:
+        flags = read(Flags, "python -m standins.csi_provider", sys.argv[1:])
+    except BadFlag as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
     if flags.version:
         print(describe(flags.output))
         return 0
@@ -68,7 +72,7 @@ def main() -> int:
     try:
         asyncio.run(run(flags, in_cluster(os.environ)))
     except (CannotServe, ConfigError, NoAccount) as error:
-        print(f"vault-csi-provider (stand-in): {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -7,17 +7,9 @@ person gets to see. It never contains a secret, a token or a file's content.
 from __future__ import annotations
 
 
-class ConfigError(Exception):
+class ConfigError(ValueError):
     """The mount request is wrong as it stands: parameters, objects, permission."""
 
 
 class MountError(Exception):
     """A well-formed request could not be served; `str()` names the object and the cause."""
-
-
-class RequestError(Exception):
-    """A request to Vault failed. `status` is the HTTP status, 0 when there was no answer."""
-
-    def __init__(self, text: str, *, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status

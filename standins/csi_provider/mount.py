@@ -13,7 +13,9 @@ from typing import Any
 
 import grpc
 
+from standins.common.connection import BadConnection
 from standins.common.logs import Log
+from standins.common.vault import VaultError
 from standins.csi_provider import RUNTIME_NAME, VERSION
 from standins.csi_provider.api import (
     SCHEMA,
@@ -26,7 +28,7 @@ from standins.csi_provider.api import (
     VersionResponse,
 )
 from standins.csi_provider.cluster import Cluster, NoKey
-from standins.csi_provider.errors import ConfigError, MountError, RequestError
+from standins.csi_provider.errors import ConfigError, MountError
 from standins.csi_provider.objects import SecretObject
 from standins.csi_provider.parameters import Request, parse_request
 from standins.csi_provider.secret import Secret, content
@@ -91,7 +93,7 @@ class Provider:
         key = await self._key()
         try:
             client = self._clients.get(wanted.login)
-        except ConfigError as error:
+        except (ConfigError, BadConnection) as error:
             raise MountError(str(error)) from None
         reader = _Reader(client, self._jwt(wanted))
         files, versions = [], []
@@ -144,7 +146,7 @@ class _Reader:
     async def _ask(self, entry: SecretObject) -> Secret:
         try:
             secret = await self._client.read(entry, self._jwt)
-        except (RequestError, ConfigError, MountError) as error:
+        except (VaultError, ConfigError, BadConnection, MountError) as error:
             raise MountError(f'couldn\'t read secret "{entry.name}": {error}') from None
         if secret.data is None:
             warnings = " ".join(secret.warnings)

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from standins.common.connection import Connection
 from standins.csi_provider.api import MountRequest
 from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.objects import LARGEST_MODE, SecretObject, check_objects, parse_objects
@@ -38,21 +39,6 @@ class Pod:
     def __str__(self) -> str:
         # As upstream prints it; the last, empty place is that of the token.
         return f"{{{self.name} {self.uid} {self.namespace} {self.account} }}"
-
-
-@dataclass(frozen=True)
-class Connection:
-    """How to reach Vault; an empty field is one that this layer does not set."""
-
-    address: str = ""
-    namespace: str = ""
-    ca_file: str = ""
-    ca_folder: str = ""
-    ca_pem: str = ""
-    server_name: str = ""
-    client_cert: str = ""
-    client_key: str = ""
-    skip_verify: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,20 @@
-"""HTTP to Vault: one session for all clients, retries, and errors in Vault's words.
+"""How often the provider asks Vault and how long it waits, as Vault's Go client does.
 
-Each request carries its own TLS settings, so that hundreds of pods share a handful of
-connections. Server errors and lost connections are tried again like Vault's Go client
-does; the texts of the errors are that client's and the Go network library's, because
-people search for them and the labs' checks look for them in the pod's events.
+Server errors and lost connections are tried again; one time limit covers all tries.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import re
-import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
 
-import aiohttp
-from yarl import URL
-
-from standins.csi_provider.connection import UNIX, base_url, tls_context
-from standins.csi_provider.errors import ConfigError, RequestError
-from standins.csi_provider.parameters import Connection
-
-# More than the driver accepts from a provider (4 MiB); a bigger answer is of no use.
-LARGEST_ANSWER = 8 * 1024 * 1024
-_ERRNO = re.compile(r"\[Errno (\d+)\]")
-_OTHER_NAME = re.compile(r"certificate is not valid for '([^']*)'")
-_TOO_MANY, _PRECONDITION, _NOT_IMPLEMENTED = 429, 412, 501
+from standins.common.connection import Connection
+from standins.common.vault import Data, Vault, VaultError, request_url
+from standins.csi_provider.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -64,174 +48,44 @@ def patience_from(environment: Mapping[str, str]) -> Patience:
     return Patience(retries=int(retries[0]), timeout=float(seconds))
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request to Vault's API; `path` may carry a query."""
-
-    method: str
-    path: str
-    body: Mapping[str, Any] | None = None
-    token: str = ""
-
-
 class Transport:
-    """Sends calls. Make it inside a running event loop and close it there."""
+    """Sends requests with patience. Make it inside a running event loop and close it there."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self._patience = patience or Patience()
-        self._session = aiohttp.ClientSession(
-            # No limit: a slow Vault must not keep the pods of another one waiting.
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        self._sockets: dict[str, aiohttp.ClientSession] = {}
+        self._vault = Vault()
 
     async def close(self) -> None:
         """Close every connection."""
-        for session in (self._session, *self._sockets.values()):
-            await session.close()
+        await self._vault.close()
 
-    async def send(self, connection: Connection, call: Call) -> bytes:
-        """The body of a successful answer. Raises RequestError and ConfigError."""
-        url = request_url(base_url(connection.address), call.path)
-        shown = f'{call.method.capitalize()} "{url}"'
+    async def send(
+        self,
+        to: Connection,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Collection[str]] | None = None,
+        token: str = "",
+    ) -> Data:
+        """The JSON object of a successful answer. Raises VaultError and BadConnection."""
+        retry = 0
         try:
             async with asyncio.timeout(self._patience.timeout):
-                return await self._persist(connection, call, url)
+                while True:
+                    retry += 1
+                    try:
+                        reply = await self._vault.send(
+                            to, method, path, body, query=query, token=token
+                        )
+                    except VaultError as error:
+                        if retry > self._patience.retries or not error.passing:
+                            raise
+                    else:
+                        return reply.body
+                    # A back-off between tries; the time limit around it still holds.
+                    await asyncio.sleep(self._patience.before(retry))
         except TimeoutError:
-            raise RequestError(f"{shown}: context deadline exceeded") from None
-        except aiohttp.ClientError as error:
-            raise RequestError(f"{shown}: {describe(error, url)}") from None
-
-    async def _persist(self, connection: Connection, call: Call, url: URL) -> bytes:
-        retry = 0
-        while True:
-            retry += 1
-            try:
-                return await self._once(connection, call, url)
-            except RequestError as error:
-                if retry > self._patience.retries or not _passing(error.status):
-                    raise
-            except aiohttp.ClientError as error:
-                if retry > self._patience.retries or _hopeless(error):
-                    raise
-            # A back-off between tries; the time-out around it still holds.
-            await asyncio.sleep(self._patience.before(retry))
-
-    async def _once(self, connection: Connection, call: Call, url: URL) -> bytes:
-        headers = {"X-Vault-Request": "true"}
-        if call.token:
-            headers["X-Vault-Token"] = call.token
-        if connection.namespace:
-            headers["X-Vault-Namespace"] = connection.namespace
-        data = None if call.body is None else json.dumps(call.body).encode()
-        secure = url.scheme == "https"
-        async with self._session_for(connection).request(
-            call.method,
-            url,
-            headers=headers,
-            data=data,
-            ssl=tls_context(connection) if secure else True,
-            server_hostname=connection.server_name or None if secure else None,
-            # Another host must not be handed the token.
-            allow_redirects=False,
-        ) as answer:
-            body = await _read(answer)
-            if not 200 <= answer.status < 300:
-                raise _refusal(call.method, url, answer, body)
-            return body
-
-    def _session_for(self, connection: Connection) -> aiohttp.ClientSession:
-        if not connection.address.startswith(UNIX):
-            return self._session
-        path = connection.address.removeprefix(UNIX)
-        if path not in self._sockets:
-            self._sockets[path] = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(path), cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._sockets[path]
-
-
-def request_url(base: URL, path: str) -> URL:
-    """`path` below the address; /v1 is put in front where it is missing."""
-    path, _, query = path.partition("?")
-    path = "/" + path.removeprefix("/")
-    if not path.startswith("/v1/"):
-        path = "/v1" + path
-    url = base.with_path(base.path.rstrip("/") + path)
-    return url.with_query(parse_qsl(query, keep_blank_values=True)) if query else url
-
-
-def describe(error: aiohttp.ClientError, url: URL) -> str:
-    """A failed exchange in the words of Go's network library."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"dial tcp: lookup {url.host}: no such host"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"tls: failed to verify certificate: x509: {_certificate(error)}"
-    if isinstance(error, aiohttp.ClientConnectorSSLError):
-        return f"remote error: tls: {error.os_error.strerror or type(error.os_error).__name__}"
-    if isinstance(error, aiohttp.client_exceptions.UnixClientConnectorError):
-        return f"dial unix {error.path}: connect: {_reason(error.os_error)}"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {url.host}:{url.port}: connect: {_reason(error.os_error)}"
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-        return "EOF"
-    return type(error).__name__
-
-
-def _reason(error: OSError) -> str:
-    """The kernel's words; asyncio puts a sentence with the address in their place."""
-    number = error.errno
-    if number is None:
-        # Several addresses were tried: "Multiple exceptions: [Errno 111] …, [Errno 111] …".
-        found = _ERRNO.search(str(error))
-        number = int(found[1]) if found else None
-    return os.strerror(number).lower() if number else type(error).__name__
-
-
-def _certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
-    found = error.certificate_error
-    reason = getattr(found, "verify_message", "") or type(found).__name__
-    other = _OTHER_NAME.search(reason)
-    if other:
-        return f"certificate is valid for other names, not {other[1]}"
-    if "issuer" in reason or "self-signed" in reason or "self signed" in reason:
-        return "certificate signed by unknown authority"
-    return reason[:1].lower() + reason[1:]
-
-
-def _passing(status: int) -> bool:
-    """Whether another try may help with this answer."""
-    return status in (_TOO_MANY, _PRECONDITION) or (status >= 500 and status != _NOT_IMPLEMENTED)
-
-
-def _hopeless(error: aiohttp.ClientError) -> bool:
-    return isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL) or (
-        isinstance(error, aiohttp.ClientConnectorSSLError)
-        and isinstance(error.os_error, ssl.SSLCertVerificationError)
-    )
-
-
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in answer.content.iter_chunked(64 * 1024):
-        body += chunk
-        if len(body) > LARGEST_ANSWER:
-            raise RequestError(f"the response is larger than {LARGEST_ANSWER} bytes")
-    return bytes(body)
-
-
-def _refusal(method: str, url: URL, answer: aiohttp.ClientResponse, body: bytes) -> RequestError:
-    """The error of an answer that is not a success, as Vault's Go client words it."""
-    namespace = answer.headers.get("X-Vault-Namespace", "")
-    shown = f"Namespace: {namespace}\n" if namespace not in ("", "root/") else ""
-    try:
-        errors = json.loads(body)["errors"]
-        lines, kind = "".join(f"* {line}" for line in errors or ()), "Errors"
-    except (ValueError, TypeError, KeyError, RecursionError):
-        lines, kind = body[:500].decode("utf-8", "replace"), "Raw Message"
-    return RequestError(
-        f"Error making API request.\n\n{shown}URL: {method} {url}\n"
-        f"Code: {answer.status}. {kind}:\n\n{lines}",
-        status=answer.status,
-    )
+            url = request_url(to.address, path, query)
+            raise VaultError(f'{method.capitalize()} "{url}": context deadline exceeded') from None

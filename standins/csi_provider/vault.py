@@ -13,18 +13,23 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from urllib.parse import unquote_plus
 
-from standins.csi_provider.connection import UNIX, base_url, overlay, tls_context
-from standins.csi_provider.errors import ConfigError, RequestError
+from standins.common.connection import UNIX, Connection, base_url, tls_context
+from standins.common.vault import VaultError, refusal, request_url
+from standins.csi_provider.connection import overlay
+from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.objects import SecretObject
-from standins.csi_provider.parameters import Connection, Login
+from standins.csi_provider.parameters import Login
 from standins.csi_provider.secret import Secret, parse_secret
-from standins.csi_provider.transport import Call, Transport
+from standins.csi_provider.transport import Transport
 
 Jwt = Callable[[], Awaitable[str]]
+Query = dict[str, list[str]]
 
-_FORBIDDEN = 403
 _METHOD = re.compile(r"[A-Za-z]+")
+_NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+_NOT_ALLOWED = 405
 
 
 class VaultClient:
@@ -40,37 +45,41 @@ class VaultClient:
     async def read(self, entry: SecretObject, jwt: Jwt) -> Secret:
         """Vault's answer for `entry`; `jwt` is called when a login is due.
 
-        Raises RequestError, ConfigError and what `jwt` raises.
+        Raises VaultError, ConfigError and what `jwt` raises.
         """
         method = entry.method or "GET"
         if not _METHOD.fullmatch(method):
             raise ConfigError(f"method {method!r} is not an HTTP verb")
         fresh = await self._ensure_token("", jwt)
+        path, query = split_path(entry)
         token = self._token
         try:
-            body = await self._request(entry, method, token)
-        except RequestError as error:
-            if fresh or error.status != _FORBIDDEN:
-                raise RequestError(
-                    f"error requesting secret: {error}", status=error.status
-                ) from None
-            try:
-                await self._ensure_token(token, jwt)
-            except RequestError as second:
-                raise RequestError(
-                    f"failed to fetch secret: {error}; and failed to reauthenticate: {second}"
-                ) from None
-            try:
-                body = await self._request(entry, method, self._token)
-            except RequestError as second:
-                raise RequestError(
-                    f"error requesting secret: {second}", status=second.status
-                ) from None
-        return parse_secret(body)
+            return await self._request(entry, method, path, query)
+        except VaultError as error:
+            if fresh or not error.forbidden:
+                raise _requesting(error) from None
+            first = error
+        try:
+            await self._ensure_token(token, jwt)
+        except VaultError as error:
+            raise VaultError(
+                f"failed to fetch secret: {first}; and failed to reauthenticate: {error}"
+            ) from None
+        try:
+            return await self._request(entry, method, path, query)
+        except VaultError as error:
+            raise _requesting(error) from None
 
-    async def _request(self, entry: SecretObject, method: str, token: str) -> bytes:
-        call = Call(method.upper(), entry.path, entry.args, token)
-        return await self._transport.send(self._connection, call)
+    async def _request(self, entry: SecretObject, method: str, path: str, query: Query) -> Secret:
+        if method != method.upper():
+            # aiohttp sends every verb in capitals; this is Vault's answer to one that is not.
+            url = request_url(self._connection.address, path, query)
+            raise refusal(method, url, _NOT_ALLOWED, {})
+        return parse_secret(
+            await self._transport.send(
+                self._connection, method, path, entry.args, query=query, token=self._token
+            )
+        )
 
     async def _ensure_token(self, failed: str, jwt: Jwt) -> bool:
         """Log in unless there is a token other than `failed`; whether it did."""
@@ -78,16 +87,41 @@ class VaultClient:
             if self._token not in ("", failed):
                 return False
             body = {"role": self._login.role, "jwt": await jwt()}
-            call = Call("POST", f"/v1/auth/{self._login.mount}/login", body)
+            path = f"auth/{self._login.mount}/login"
             try:
-                answer = parse_secret(await self._transport.send(self._connection, call))
-            except RequestError as error:
-                raise RequestError(f"failed to login: {error}", status=error.status) from None
-            token = (answer.auth or {}).get("client_token")
+                answer = await self._transport.send(self._connection, "POST", path, body)
+            except VaultError as error:
+                raise VaultError(f"failed to login: {error}", status=error.status) from None
+            token = (parse_secret(answer).auth or {}).get("client_token")
             if not isinstance(token, str) or not token:
-                raise RequestError("failed to login: the response holds no token")
+                raise VaultError("failed to login: the response holds no token")
             self._token = token
             return True
+
+
+def split_path(entry: SecretObject) -> tuple[str, Query]:
+    """The path below /v1 and the query of `secretPath`. Raises ConfigError."""
+    path, _, text = entry.path.partition("?")
+    query: Query = {}
+    problem = ""
+    for pair in filter(None, text.split("&")):
+        if ";" in pair:
+            problem = problem or "invalid semicolon separator in query"
+        elif wrong := _NO_ESCAPE.search(pair):
+            problem = problem or f'invalid URL escape "{wrong[0]}"'
+        key, _, value = pair.partition("=")
+        query.setdefault(unquote_plus(key), []).append(unquote_plus(value))
+    path = path.removeprefix("/").removeprefix("v1/")
+    if problem:
+        raise ConfigError(
+            f'failed to parse query parameters from secretPath "/v1/{path}?{text}"'
+            f' for objectName "{entry.name}": {problem}'
+        )
+    return path, query
+
+
+def _requesting(error: VaultError) -> VaultError:
+    return VaultError(f"error requesting secret: {error}", status=error.status)
 
 
 class ClientCache:
@@ -112,7 +146,7 @@ class ClientCache:
         return len(self._clients)
 
     def get(self, login: Login) -> VaultClient:
-        """The client for this login, made if there is none. Raises ConfigError."""
+        """The client for this login, made if there is none. Raises ConfigError, BadConnection."""
         client = self._clients.get(login)
         if client is None:
             client = self._make(login)

@@ -13,9 +13,9 @@ import certifi
 import pytest
 from aiohttp import web
 
-from standins.csi_provider.cluster import KubernetesCluster, NoKey
+from standins.common.kube import Access, Kube, NoAccount, in_cluster
+from standins.csi_provider.cluster import Cluster, NoKey
 from standins.csi_provider.errors import MountError
-from standins.csi_provider.kubeapi import Access, NoAccount, in_cluster, kube_api
 from standins.csi_provider.parameters import Pod
 
 POD = Pod("web", "uid-1", "demo", "app")
@@ -35,7 +35,7 @@ class FakeApi:
         self.race: dict[str, Any] | None = None
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[KubernetesCluster]:
+    async def served(self) -> AsyncIterator[Cluster]:
         """The provider's view of this API server."""
         app = web.Application()
         secrets = "/api/v1/namespaces/csi/secrets"
@@ -48,8 +48,9 @@ class FakeApi:
         server = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self.token_file.write_text("own-token", encoding="ascii")
         try:
-            async with kube_api(Access(server, self.token_file, namespace="csi")) as api:
-                yield KubernetesCluster(api, NAME)
+            access = Access(server, token_file=self.token_file, namespace="csi")
+            async with Kube(access) as kube:
+                yield Cluster(kube, NAME)
         finally:
             await runner.cleanup()
 
@@ -100,7 +101,7 @@ def api(tmp_path: Path) -> FakeApi:
     return FakeApi(tmp_path)
 
 
-def play(api: FakeApi, scenario: Callable[[KubernetesCluster], Awaitable[None]]) -> None:
+def play(api: FakeApi, scenario: Callable[[Cluster], Awaitable[None]]) -> None:
     """Run one scenario in an event loop of its own."""
 
     async def run() -> None:
@@ -114,7 +115,7 @@ def play(api: FakeApi, scenario: Callable[[KubernetesCluster], Awaitable[None]])
 def test_a_token_is_bound_to_the_pod_for_a_quarter_of_an_hour(
     api: FakeApi, audience: str, audiences: list[str]
 ) -> None:
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         assert await cluster.pod_token(POD, audience) == "made"
 
     play(api, scenario)
@@ -127,11 +128,11 @@ def test_a_token_is_bound_to_the_pod_for_a_quarter_of_an_hour(
     ("pod", "reason"),
     [
         (Pod("web", "u", "demo", "ghost"), 'serviceaccounts "ghost" not found'),
-        (Pod("web", "u", "demo", ""), "the API server answered 404 Not Found"),
+        (Pod("web", "u", "demo", ""), "a ServiceAccount without a name"),
     ],
 )
 def test_a_refused_token_names_pod_and_reason(api: FakeApi, pod: Pod, reason: str) -> None:
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         with pytest.raises(MountError) as caught:
             await cluster.pod_token(pod, "")
         assert str(caught.value) == (
@@ -142,7 +143,7 @@ def test_a_refused_token_names_pod_and_reason(api: FakeApi, pod: Pod, reason: st
 
 
 def test_the_first_provider_makes_an_immutable_key_and_all_use_it(api: FakeApi) -> None:
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         keys = await asyncio.gather(*(cluster.hmac_key() for _ in range(20)))
         assert len(set(keys)) == 1
         assert len(keys[0]) == 32
@@ -159,7 +160,7 @@ def test_the_first_provider_makes_an_immutable_key_and_all_use_it(api: FakeApi) 
 def test_the_loser_of_the_race_takes_the_winners_key(api: FakeApi) -> None:
     api.race = stored(base64.b64encode(b"winner").decode())
 
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         assert await cluster.hmac_key() == b"winner"
 
     play(api, scenario)
@@ -169,7 +170,7 @@ def test_the_loser_of_the_race_takes_the_winners_key(api: FakeApi) -> None:
 def test_a_key_secret_without_a_key_says_what_to_do(api: FakeApi, key: str) -> None:
     api.secrets[NAME] = stored(key)
 
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         with pytest.raises(NoKey, match="delete it and it is made again"):
             await cluster.hmac_key()
 
@@ -180,7 +181,7 @@ def test_a_key_secret_without_a_key_says_what_to_do(api: FakeApi, key: str) -> N
 def test_an_api_server_that_refuses_means_no_key(api: FakeApi, status: int) -> None:
     api.down = status
 
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         with pytest.raises(NoKey, match="etcd is away"):
             await cluster.hmac_key()
 
@@ -189,8 +190,8 @@ def test_an_api_server_that_refuses_means_no_key(api: FakeApi, status: int) -> N
 
 def test_an_api_server_that_is_gone_means_no_key_and_no_token() -> None:
     async def scenario() -> None:
-        async with kube_api(Access("http://127.0.0.1:1")) as client:
-            cluster = KubernetesCluster(client, NAME)
+        async with Kube(Access("http://127.0.0.1:1")) as client:
+            cluster = Cluster(client, NAME)
             with pytest.raises(NoKey, match="ClientConnectorError"):
                 await cluster.hmac_key()
             with pytest.raises(MountError, match="ClientConnectorError"):
@@ -214,7 +215,7 @@ def test_a_pods_access_is_found(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_no_json_is_still_an_answer(api: FakeApi) -> None:
-    async def scenario(cluster: KubernetesCluster) -> None:
+    async def scenario(cluster: Cluster) -> None:
         with pytest.raises(NoKey, match="the API server answered 502 Bad Gateway"):
             await cluster.hmac_key()
 

@@ -3,78 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ssl
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from standins.csi_provider.connection import base_url, from_environment, overlay, tls_context
+from standins.common.connection import Connection
+from standins.csi_provider.connection import from_environment, overlay
 from standins.csi_provider.errors import ConfigError
-from standins.csi_provider.parameters import Connection
-from standins.csi_provider.transport import request_url
+from tests.fakes.certificates import Authority
 from tests.standins.csi_provider.world import World, in_world
 
 NAMED = "vault.internal"
-
-
-class Authority:
-    """A CA in a folder, and certificates that it signs."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.file = folder / f"{name}.crt"
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.file.write_bytes(self._sign(self._name, self._key, True, ()))
-
-    def leaf(self, *names: str) -> tuple[str, str]:
-        """Certificate and key files for these DNS names."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        cert, private = (self.folder / f"{names[0]}.{kind}" for kind in ("pem", "key"))
-        cert.write_bytes(self._sign(subject, key, False, names))
-        private.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return str(cert), str(private)
-
-    def server(self, *names: str, client_ca: Path | None = None) -> ssl.SSLContext:
-        """A server's context; with `client_ca` it wants a client certificate."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.leaf(*names))
-        if client_ca:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(client_ca)
-        return context
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, ca: bool, names: tuple[str, ...]
-    ) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(hours=1))
-            .add_extension(x509.BasicConstraints(ca, None), critical=True)
-        )
-        if names:
-            dns = [x509.DNSName(name) for name in names]
-            builder = builder.add_extension(x509.SubjectAlternativeName(dns), critical=False)
-        signed = builder.sign(self._key, hashes.SHA256())
-        return signed.public_bytes(serialization.Encoding.PEM)
 
 
 def test_the_environment_is_read() -> None:
@@ -119,35 +58,6 @@ def test_the_class_is_above_the_flags_and_these_above_the_environment() -> None:
 def test_half_a_key_pair_is_refused(half: Connection) -> None:
     with pytest.raises(ConfigError, match="both client cert and client key must be provided"):
         overlay(Connection(), half)
-
-
-@pytest.mark.parametrize(
-    ("address", "path", "url"),
-    [
-        ("https://vault:8200", "secret/data/a", "https://vault:8200/v1/secret/data/a"),
-        (
-            "https://vault:8200/",
-            "/v1/secret/data/a?version=2",
-            "https://vault:8200/v1/secret/data/a?version=2",
-        ),
-        ("http://vault/behind/proxy", "kv/a b", "http://vault/behind/proxy/v1/kv/a%20b"),
-        ("http://u:p@vault:1?q#f", "kv/a", "http://vault:1/v1/kv/a"),
-        ("http://vault", "kv/a#b", "http://vault/v1/kv/a%23b"),
-        ("http://vault", "//evil.example/x", "http://vault/v1//evil.example/x"),
-        ("http://vault", "kv/@evil:80/", "http://vault/v1/kv/@evil:80/"),
-        ("http://[::1]:8200", "kv/a", "http://[::1]:8200/v1/kv/a"),
-    ],
-)
-def test_urls_never_leave_the_address(address: str, path: str, url: str) -> None:
-    assert str(request_url(base_url(address), path)) == url
-
-
-@pytest.mark.parametrize(
-    "address", ["vault:8200", "ftp://vault", "http://", "", "http://a:b", "/x"]
-)
-def test_a_bad_address_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"is not http://host:port"):
-        base_url(address)
 
 
 def test_a_bad_address_in_a_class_reaches_the_pod(tmp_path: Path) -> None:
@@ -219,33 +129,6 @@ def test_a_renewed_ca_file_needs_no_restart(tmp_path: Path) -> None:
             assert await there.mount(**settings) == {"password": b"canary-two"}
 
     in_world(tmp_path, scenario)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (Connection(ca_file="/none/ca.crt"), "Error loading CA File: open /none/ca.crt: no such"),
-        (Connection(ca_file=__file__), "Error loading CA File: "),
-        (Connection(ca_folder="/none"), "Error loading CA File: open /none: no such"),
-        (Connection(ca_pem="not pem"), "Error appending CA: Couldn't parse PEM"),
-        (
-            Connection(client_cert=__file__, client_key=__file__),
-            ": no certificate and its key",
-        ),
-        (Connection(client_cert="/none/c", client_key="/none/k"), "open /none/c: no such file"),
-    ],
-)
-def test_unusable_files_are_named(settings: Connection, words: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        tls_context(settings)
-    assert words in str(caught.value)
-
-
-def test_without_a_ca_the_systems_are_trusted_and_checked() -> None:
-    context = tls_context(Connection())
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.check_hostname
-    assert tls_context(Connection(address="x", namespace="y")) is context
 
 
 def test_a_vault_agents_socket_serves_all_classes_without_an_address(tmp_path: Path) -> None:

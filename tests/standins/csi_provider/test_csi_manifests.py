@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from standins.csi_provider.flags import parse_flags
+from standins.common.flags import read
+from standins.csi_provider.flags import Flags
 from standins.registrar.__main__ import parse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -80,7 +81,7 @@ def test_only_the_driver_is_privileged() -> None:
 
 def test_the_flags_in_the_manifests_are_understood() -> None:
     provider = containers(named("DaemonSet", "vault-csi-provider"))["provider"]
-    assert parse_flags(provider["args"]).endpoint == "/provider/vault.sock"
+    assert read(Flags, "provider", provider["args"]).endpoint == "/provider/vault.sock"
     driver = containers(named("DaemonSet", "csi-secrets-store"))
     registrar = parse(driver["node-driver-registrar"]["args"])
     assert registrar.kubelet_registration_path.startswith("/var/lib/kubelet/plugins/")
@@ -118,7 +119,7 @@ def test_secrets_are_within_reach_of_the_sync_role_alone() -> None:
             reaches = "secrets" in rule["resources"] or "*" in rule["resources"]
             assert reaches == (item["metadata"]["name"] == "secretprovidersyncing-role")
     reading, creating = named("Role", "vault-csi-provider-role")["rules"]
-    assert (reading["verbs"], reading["resourceNames"]) == (["get"], [parse_flags([]).hmac_secret])
+    assert (reading["verbs"], reading["resourceNames"]) == (["get"], [Flags().hmac_secret])
     assert creating["verbs"] == ["create"]
 
 

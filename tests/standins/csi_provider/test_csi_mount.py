@@ -316,10 +316,19 @@ def test_a_refused_login_says_so(tmp_path: Path, spoil: object, code: int, words
             "{secret/data/app}: {encoding/hex: not hexadecimal text}",
         ),
         ("secretPath: warned/empty", 'empty response from "warned/empty", warnings: [a b]'),
-        ("secretPath: broken/json", 'couldn\'t read secret "x": the response is not JSON'),
-        ("secretPath: broken/list", 'couldn\'t read secret "x": the response is not a JSON object'),
-        ("secretPath: broken/page", "Code: 502. Raw Message:\n\n<html>"),
-        ("secretPath: moved/away", "Code: 307."),
+        ("secretPath: broken/json", "the response is not a JSON object"),
+        ("secretPath: broken/list", "the response is not a JSON object"),
+        ("secretPath: broken/page", "Code: 502. Raw Message:\n\n(not JSON, and not shown)"),
+        ("secretPath: deleted/version", "Code: 404. Errors:\n\n"),
+        ("secretPath: moved/away", "Code: 307. Errors:\n\n* a redirect, and none is followed"),
+        (
+            "secretPath: 'secret/data/app?version=%zz;'",
+            'couldn\'t read secret "x": failed to parse query parameters from secretPath '
+            '"/v1/secret/data/app?version=%zz;" for objectName "x": '
+            "invalid semicolon separator in query",
+        ),
+        ("secretPath: 'secret/data/app?version=%zz'", ': invalid URL escape "%zz"'),
+        ("secretPath: secret/data/app, method: get", "Code: 405. Errors:\n\n"),
         ("secretPath: secret/data/app, method: 'G\\tT'", "is not an HTTP verb"),
     ],
 )
@@ -329,13 +338,35 @@ def test_a_read_that_fails_names_its_cause(tmp_path: Path, entry: str, words: st
             "warned/empty": web.json_response({"data": None, "warnings": ["a", "b"]}),
             "broken/json": web.Response(text="{"),
             "broken/list": web.Response(text="[]"),
-            "broken/page": web.Response(text="<html>", status=502),
+            "broken/page": web.Response(text="<html>canary", status=502),
+            "deleted/version": web.json_response(
+                {"data": {"data": None, "metadata": {"custom_metadata": {"owner": "canary"}}}},
+                status=404,
+            ),
             "moved/away": web.Response(status=307),
         }
         text = await there.refusal(f"- {{objectName: x, {entry}}}")
         assert text.startswith("error making mount request: ")
         assert words in text
         assert "canary" not in text
+
+    in_world(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["secret/data/app", "/secret/data/app", "v1/secret//data/app/", "/v1/secret/data/x/../app"],
+)
+def test_paths_and_mounts_are_cleaned_as_the_go_client_cleans_them(
+    tmp_path: Path, path: str
+) -> None:
+    async def scenario(there: World) -> None:
+        objects = f"- {{objectName: password, secretPath: '{path}', secretKey: password}}"
+        # As `vault auth list` prints the mount.
+        assert await there.mount(objects, vaultAuthMountPath="kubernetes/") == {
+            "password": b"canary-two"
+        }
+        assert [login["mount"] for login in there.vault.logins] == ["kubernetes"]
 
     in_world(tmp_path, scenario)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from standins.common.connection import Connection
 from standins.csi_provider.api import MountRequest
 from standins.csi_provider.errors import ConfigError
-from standins.csi_provider.parameters import Connection, Pod, parse_bool, parse_request
+from standins.csi_provider.parameters import Pod, parse_bool, parse_request
 
 OBJECTS = "- {objectName: a, secretPath: secret/data/a}"
 FULL = {

@@ -18,17 +18,24 @@ import grpc.aio
 import pytest
 import yaml
 
+from standins.common.connection import Connection
+from standins.common.flags import BadFlag, read
+from standins.common.kube import Access
 from standins.common.logs import Pairs, quote
 from standins.common.serving import CannotServe, clear_socket, health_page
 from standins.csi_provider.__main__ import run as serve
 from standins.csi_provider.api import SCHEMA, VersionRequest, VersionResponse
 from standins.csi_provider.errors import ConfigError
-from standins.csi_provider.flags import parse_flags
-from standins.csi_provider.kubeapi import Access
-from standins.csi_provider.parameters import Connection
+from standins.csi_provider.flags import Flags
 from standins.csi_provider.server import serving
 from standins.csi_provider.transport import Patience, patience_from
 from tests.standins.csi_provider.world import World, in_world
+
+
+def parse_flags(words: list[str]) -> Flags:
+    """The settings of a command line."""
+    return read(Flags, "provider", words)
+
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -85,11 +92,9 @@ def test_the_old_debug_flag(words: list[str], level: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["-nonsense", "-cache-size=many", "-debug=maybe", "-output=xml"])
-def test_a_wrong_flag_ends_with_status_2(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
+def test_a_wrong_flag_is_named(word: str) -> None:
+    with pytest.raises(BadFlag, match=word.partition("=")[0]):
         parse_flags([word])
-    assert caught.value.code == 2
-    assert "usage:" in capsys.readouterr().err
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -104,6 +109,13 @@ def test_version_says_that_it_is_a_stand_in() -> None:
     as_json = json.loads(run("-version").stdout)
     assert as_json["standIn"] is True
     assert yaml.safe_load(run("-version", "-output=yaml").stdout) == as_json
+
+
+def test_a_wrong_flag_ends_it_with_status_2_and_one_sentence() -> None:
+    ended = run("-nonsense")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "flag provided but not defined: -nonsense" in ended.stderr
 
 
 def test_outside_a_pod_it_says_so_and_ends(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from standins.csi_provider.errors import MountError, RequestError
+from standins.common import gojson
+from standins.csi_provider.errors import MountError
 from standins.csi_provider.objects import SecretObject
 from standins.csi_provider.secret import Secret, content, parse_secret
 from standins.csi_provider.versions import object_version
@@ -17,7 +19,7 @@ KEY = b"0123456789abcdef0123456789abcdef"
 def made(data: str, key: str = "", encoding: str = "") -> bytes:
     """The content for an object of the answer whose data is this JSON."""
     entry = SecretObject(path="p", key=key, encoding=encoding)
-    return content(entry, parse_secret(f'{{"data":{data}}}'.encode()))
+    return content(entry, parse_secret(gojson.loads(f'{{"data":{data}}}')))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,7 @@ def test_the_whole_answer_keeps_its_lease() -> None:
         "mount_type": "database",
         "wrap_info": None,
     }
-    whole = content(SecretObject(path="p"), parse_secret(json.dumps(body).encode()))
+    whole = content(SecretObject(path="p"), parse_secret(gojson.loads(json.dumps(body))))
     assert whole == (
         b'{"request_id":"r","lease_id":"database/creds/ro/1","lease_duration":3600,'
         b'"renewable":true,"data":{"a":"x","z":1},"warnings":["careful"],"mount_type":"database"}'
@@ -109,21 +111,15 @@ def test_the_whole_answer_keeps_its_lease() -> None:
 
 
 def test_an_answer_without_the_usual_frame_is_all_data() -> None:
-    assert parse_secret(b'{"initialized":true,"sealed":false}').data == {
+    assert parse_secret({"initialized": True, "sealed": False}).data == {
         "initialized": True,
         "sealed": False,
     }
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"errors":[]}', b'{"data":null}', b'{"data":3}'])
-def test_an_answer_without_data_has_none(body: bytes) -> None:
+@pytest.mark.parametrize("body", [{}, {"errors": []}, {"data": None}, {"data": "3"}])
+def test_an_answer_without_data_has_none(body: dict[str, Any]) -> None:
     assert not parse_secret(body).data
-
-
-@pytest.mark.parametrize("body", [b"<html>", b"[1]", b'"x"', b"{", b"[" * 100_000, b"\xff", b"NaN"])
-def test_what_is_not_an_answer_is_refused(body: bytes) -> None:
-    with pytest.raises(RequestError, match=r"^the response is not"):
-        parse_secret(body)
 
 
 def test_data_is_not_in_the_repr() -> None:

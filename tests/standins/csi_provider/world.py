@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from standins.common.connection import Connection
 from standins.csi_provider.api import (
     SCHEMA,
     MountRequest,
@@ -20,10 +21,10 @@ from standins.csi_provider.api import (
     VersionRequest,
     VersionResponse,
 )
-from standins.csi_provider.cluster import NoKey
+from standins.csi_provider.cluster import Cluster, NoKey
 from standins.csi_provider.errors import MountError
 from standins.csi_provider.mount import Provider
-from standins.csi_provider.parameters import Connection, Pod
+from standins.csi_provider.parameters import Pod
 from standins.csi_provider.server import serving
 from standins.csi_provider.transport import Patience, Transport
 from standins.csi_provider.vault import ClientCache
@@ -34,7 +35,7 @@ QUICK = Patience(retries=2, wait=0.01, timeout=10)
 PASSWORD = "- {objectName: password, secretPath: secret/data/app, secretKey: password}"
 
 
-class FakeCluster:
+class FakeCluster(Cluster):
     """Tokens and a key without an API server."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
-from tests.standins.csi_provider.test_csi_connection import Authority
+from tests.fakes.certificates import Authority
 from tests.standins.injector.latency import Figures, cpu_seconds
 from tests.standins.kms_plugin.fakevault import APPROLE, MOUNT, NAME, FakeVault
 from tests.standins.kms_plugin.world import SEED, Client, id_files

@@ -22,7 +22,7 @@ import pytest
 from standins.common.serving import CannotServe
 from standins.kms_plugin.__main__ import main, run
 from standins.kms_plugin.flags import Flags, parse_flags
-from tests.standins.csi_provider.test_csi_connection import Authority
+from tests.fakes.certificates import Authority
 from tests.standins.kms_plugin.fakevault import APPROLE, MOUNT, NAME, FakeVault, until
 from tests.standins.kms_plugin.world import SEED, Client, id_files
 
