@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from standins.common.flags import BadFlag, read
 from standins.common.logs import Log, configure
-from standins.common.serving import CannotServe, grpc_socket, health_pages
+from standins.common.serving import CannotServe, grpc_socket, health_pages, stop_signal
 from standins.kms_plugin.api import HEALTHY, LARGEST_REQUEST
-from standins.kms_plugin.flags import PROGRAM, Flags, parse_flags
+from standins.kms_plugin.flags import PROGRAM, Flags
 from standins.kms_plugin.login import Session
 from standins.kms_plugin.service import KeyService, healthz
 from standins.kms_plugin.transit import Transit
@@ -74,15 +74,16 @@ def _look_at_folder(folder: Path) -> None:
 
 
 async def _until_signal(flags: Flags) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(flags, stop)
+    await run(flags, stop_signal())
 
 
 def main() -> int:
     """The exit code: 0 after a signal, 1 when it cannot serve, 2 for wrong flags."""
-    flags = parse_flags(sys.argv[1:])
+    try:
+        flags = read(Flags, f"python -m standins.{PROGRAM}", sys.argv[1:])
+    except BadFlag as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
     configure(flags.log_level)
     try:
         asyncio.run(_until_signal(flags))

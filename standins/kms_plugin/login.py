@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from standins.common.connection import file_stamp
 from standins.common.logs import Log
+from standins.common.vault import Data
 from standins.kms_plugin.errors import Absent, Denied, Problem, Refused, Unreachable
-from standins.kms_plugin.vault import Data, Vault
+from standins.kms_plugin.vault import Vault
 
 log = Log(__name__)
 
@@ -187,7 +189,7 @@ class Session:
         self._renew_at = now + lasting * 2 / 3
 
     def _stamp(self) -> Stamp:
-        return tuple(_stamp(file) for file in self._files)
+        return tuple(file_stamp(file) for file in self._files)
 
 
 def _auth(answer: Data) -> tuple[str, float, bool]:
@@ -195,8 +197,12 @@ def _auth(answer: Data) -> tuple[str, float, bool]:
     auth = answer.get("auth")
     if not isinstance(auth, dict):
         auth = {}
-    token, seconds = auth.get("client_token"), auth.get("lease_duration")
-    if not isinstance(token, str) or not token or not isinstance(seconds, int | float):
+    token = auth.get("client_token")
+    try:
+        seconds = int(auth["lease_duration"])
+    except (KeyError, TypeError, ValueError):
+        token = None
+    if not isinstance(token, str) or not token:
         raise Unreachable("Vault's answer to the login holds no token; is it a Vault at all?")
     return token, float(seconds), auth.get("renewable") is True
 
@@ -220,11 +226,3 @@ def read_id(file: str) -> str:
     if not found or len(found) > LARGEST_ID or not found.isprintable():
         raise ValueError(f"{file} does not hold an ID")
     return found
-
-
-def _stamp(file: str) -> tuple[int, int, int]:
-    try:
-        found = Path(file).stat()
-    except OSError:
-        return (0, 0, 0)  # reading it says what is wrong
-    return (found.st_mtime_ns, found.st_ino, found.st_size)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from standins.common.vault import Data
 from standins.kms_plugin.errors import (
     Absent,
     Denied,
@@ -25,7 +26,7 @@ from standins.kms_plugin.errors import (
     Unsuitable,
 )
 from standins.kms_plugin.login import Session
-from standins.kms_plugin.vault import Data, Vault
+from standins.kms_plugin.vault import Vault
 
 ABSENT = "absent"
 _CIPHERTEXT = re.compile(r"vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/]+={0,2}")

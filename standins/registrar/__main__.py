@@ -7,57 +7,62 @@ kubelet refuses the driver.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import signal
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
+from standins.common.flags import BadFlag, flag, read
 from standins.common.logs import Log, configure
-from standins.common.serving import CannotServe, grpc_socket, health_page
+from standins.common.serving import CannotServe, grpc_socket, health_page, stop_signal
 from standins.registrar.identity import BadDriver, Driver
 from standins.registrar.registration import Registration, problem
 
 log = Log("standins.registrar")
 
+PROGRAM = "node-driver-registrar (stand-in)"
+
 # How often the log says that the driver is still not there.
 PATIENCE_SECONDS = 30.0
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line; wrong words end the process with status 2."""
-    parser = argparse.ArgumentParser(prog="python -m standins.registrar", allow_abbrev=False)
-    for name, default, about in (
-        ("csi-address", "/run/csi/socket", "the driver's socket, as this container sees it"),
-        ("kubelet-registration-path", None, "the driver's socket, as kubelet sees it"),
-        ("plugin-registration-path", "/registration", "kubelet's folder of registration sockets"),
-        ("http-endpoint", "", "where /healthz is served, [host]:port; nowhere if empty"),
-        ("log-level", "info", "debug, info, warn, error or off"),
-    ):
-        parser.add_argument(
-            f"-{name}", f"--{name}", default=default, required=default is None, help=about
-        )
-    return parser.parse_args(arguments)
+@dataclass(frozen=True)
+class Flags:
+    """The settings of one registrar process."""
+
+    registration_path: str = flag(
+        "kubelet-registration-path", ..., "the driver's socket, as kubelet sees it"
+    )
+    csi_address: str = flag(
+        "csi-address", "/run/csi/socket", "the driver's socket, as this container sees it"
+    )
+    folder: str = flag(
+        "plugin-registration-path", "/registration", "kubelet's folder of registration sockets"
+    )
+    http_endpoint: str = flag(
+        "http-endpoint", "", "where /healthz is served, [host]:port; nowhere if empty"
+    )
+    log_level: str = flag("log-level", "info", "debug, info, warn, error or off")
 
 
-async def run(arguments: argparse.Namespace, stop: asyncio.Event) -> None:
+async def run(flags: Flags, stop: asyncio.Event) -> None:
     """Register the driver and serve until `stop`. Raises CannotServe and BadDriver."""
-    address = arguments.csi_address.removeprefix("unix://")
+    address = flags.csi_address.removeprefix("unix://")
     async with grpc.aio.insecure_channel(f"unix:{address}") as channel, AsyncExitStack() as stack:
         driver = Driver(channel)
         name = await _name_of(driver, address, stop)
         if not name:
             return
-        registration = Registration(name, arguments.kubelet_registration_path)
-        socket = Path(arguments.plugin_registration_path) / f"{name}-reg.sock"
+        registration = Registration(name, flags.registration_path)
+        socket = Path(flags.folder) / f"{name}-reg.sock"
         await stack.enter_async_context(grpc_socket(registration.handlers(), str(socket)))
-        if arguments.http_endpoint:
+        if flags.http_endpoint:
             await stack.enter_async_context(
-                health_page(arguments.http_endpoint, "/healthz", lambda: problem(driver, socket))
+                health_page(flags.http_endpoint, "/healthz", lambda: problem(driver, socket))
             )
         await _first(stop, registration.refused)
         if registration.reason:
@@ -89,21 +94,22 @@ async def _first(*events: asyncio.Event) -> None:
         task.cancel()
 
 
-async def _until_signal(arguments: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await run(arguments, stop)
+async def _until_signal(flags: Flags) -> None:
+    await run(flags, stop_signal())
 
 
 def main() -> int:
     """The exit code: 0 after a signal, 1 when it cannot register, 2 for wrong flags."""
-    arguments = parse(sys.argv[1:])
-    configure(arguments.log_level)
     try:
-        asyncio.run(_until_signal(arguments))
+        flags = read(Flags, "python -m standins.registrar", sys.argv[1:])
+    except BadFlag as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    configure(flags.log_level)
+    try:
+        asyncio.run(_until_signal(flags))
     except (CannotServe, BadDriver) as error:
-        print(f"node-driver-registrar (stand-in): {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import subprocess
 import sys
@@ -15,9 +14,10 @@ import grpc
 import grpc.aio
 import pytest
 
+from standins.common.flags import read
 from standins.common.serving import CannotServe, grpc_socket
 from standins.registrar import identity
-from standins.registrar.__main__ import parse, run
+from standins.registrar.__main__ import Flags, run
 from standins.registrar.api import (
     SCHEMA,
     InfoRequest,
@@ -79,14 +79,16 @@ class Kubelet:
         await self._notify(RegistrationStatus(registered, error), timeout=5)
 
 
-def arguments(folder: Path) -> argparse.Namespace:
+def arguments(folder: Path) -> Flags:
     """The registrar's command line, with its sockets in `folder`."""
-    return parse(
+    return read(
+        Flags,
+        "registrar",
         [
             f"-csi-address={folder}/csi.sock",
             f"--kubelet-registration-path={ENDPOINT}",
             f"-plugin-registration-path={folder}",
-        ]
+        ],
     )
 
 
