@@ -10,7 +10,7 @@ import yaml
 
 from standins.common.flags import read
 from standins.csi_provider.flags import Flags
-from standins.registrar.__main__ import parse
+from standins.registrar.__main__ import Flags as RegistrarFlags
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("clusters/csi", "standins/csi_provider/manifests")
@@ -83,8 +83,8 @@ def test_the_flags_in_the_manifests_are_understood() -> None:
     provider = containers(named("DaemonSet", "vault-csi-provider"))["provider"]
     assert read(Flags, "provider", provider["args"]).endpoint == "/provider/vault.sock"
     driver = containers(named("DaemonSet", "csi-secrets-store"))
-    registrar = parse(driver["node-driver-registrar"]["args"])
-    assert registrar.kubelet_registration_path.startswith("/var/lib/kubelet/plugins/")
+    registrar = read(RegistrarFlags, "registrar", driver["node-driver-registrar"]["args"])
+    assert registrar.registration_path.startswith("/var/lib/kubelet/plugins/")
     port = driver["secrets-store"]["livenessProbe"]["httpGet"]["port"]
     assert registrar.http_endpoint == f":{port}"
 
