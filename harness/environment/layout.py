@@ -1,8 +1,8 @@
 """Where an environment lives: its names, its state folder, its record, its servers.
 
 Everything else about an environment starts from here: harness.environment.bringup makes it,
-harness.environment.environment reads, repairs and removes it. Two places differ in all names, so
-that environments may run side by side. The state folder holds keys and tokens and is
+harness.environment.environment reads, repairs and removes it. Two environments differ in all
+names, so that they may run side by side. The state folder holds keys and tokens and is
 readable by its owner only.
 """
 
@@ -24,7 +24,7 @@ CLUSTER_PREFIX = "kvl-"
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
 
-class Place:
+class EnvironmentLayout:
     """The names and files of the environment `name`, whether it runs or not."""
 
     def __init__(self, name: str = DEFAULT) -> None:

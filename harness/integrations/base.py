@@ -1,9 +1,14 @@
-"""What an integration is: something a lab needs beside the cluster and Vault.
+"""What an integration is: software that a lab needs beside the cluster and Vault.
 
 A lab names what it `needs`; the environment installs each once and repairs it on every
-`up`. An integration says which parts it takes from the supply, brings itself to a
-working state, and removes what it keeps outside the cluster. It hides whether upstream's
-software or a stand-in does the work.
+`up`. One module of this package describes one integration completely: the parts that it takes
+from a supply, the images that its pods run, upstream's charts, how it is installed, when it is
+ready, and the client with which a lab reaches it. It hides whether upstream's software or a
+stand-in does the work.
+
+`./lab down` removes integrations without asking them: by the labels of the environment on every
+container and volume, and with the environment's state folder. What an integration makes outside
+the cluster therefore bears `InstallContext.labels` or lies in `InstallContext.folder`.
 """
 
 from __future__ import annotations
@@ -12,19 +17,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from harness.base.errors import UsageError
 from harness.clients.kube import Kube
+from harness.servers.vault import Flavour
 from harness.supply.base import Provided
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where an integration is installed: one environment.
+class InstallContext:
+    """The environment that an integration is installed in.
 
     `folder` is the integration's own in the environment's state (0700). `labels` belong
-    on every container and object. `kube(namespace)` is the cluster, `kubeconfig` the way
-    there for a program. `vault_ca` is the certificate that Vault is verified with,
-    `vault_pod_addr` the address for pods.
+    on every container, volume and object. `kube(namespace)` is the cluster, `kubeconfig` the
+    way to it for a program. `flavour` is the environment's Vault server, `vault_ca` the
+    certificate that it is verified with, `vault_pod_addr` its address for pods.
     """
 
     environment: str
@@ -34,27 +42,51 @@ class Site:
     kube: Callable[[str], Kube]
     kubeconfig: Path
     provided: Mapping[str, Provided]
+    flavour: Flavour
     vault_ca: Path
     vault_pod_addr: str
 
 
 class Integration(ABC):
-    """One integration; no state of its own between calls.
+    """One integration; it keeps no state of its own between calls.
 
-    `parts` are what it takes from the offline supply; `upstream_parts` what it takes from
-    the online one, None when that is the same. `pod_parts` are images among them that its
-    pods run although they are not made for pods alone, so the node must have them.
+    `about` is shown while it is installed. `parts` are what it takes from the offline supply;
+    `upstream_parts` what it takes from the online one, None when that is the same.
+    `pod_images` are those of its parts whose images pods run: the node must have them.
+    `charts` are upstream's charts that the online installation makes releases of.
     """
 
-    name: str
+    about: str
     parts: tuple[str, ...] = ()
     upstream_parts: tuple[str, ...] | None = None
-    pod_parts: tuple[str, ...] = ()
-    about: str = ""
+    pod_images: tuple[str, ...] = ()
+    charts: tuple[str, ...] = ()
 
-    @abstractmethod
-    def install(self, site: Site) -> str:
+    @property
+    def name(self) -> str:
+        """The word for it in a lab's `needs`: its module's name, with dashes."""
+        return type(self).__module__.rpartition(".")[2].replace("_", "-")
+
+    def install(self, context: InstallContext) -> str:
         """Bring it to a working state and say in a few words how ("was running").
 
-        Idempotent; raises GaveUp with an explanation when it does not become healthy.
+        Idempotent. Raises GaveUp with an explanation when it does not become ready.
         """
+        done = self.apply(context)
+        ready = self.wait_until_ready(context)
+        return f"{done}, {ready}" if ready else done
+
+    @abstractmethod
+    def apply(self, context: InstallContext) -> str:
+        """Make or repair everything that belongs to it; say in a few words what is there."""
+
+    def wait_until_ready(self, context: InstallContext) -> str:
+        """Wait until a lab can use it; say in a few words what showed that. Raises GaveUp."""
+        return ""
+
+    def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> Any:
+        """What a lab reaches it with; `state` is the environment's state folder.
+
+        `on_call` hears of each call. Raises NotUp when the integration is not installed.
+        """
+        raise UsageError(f"the integration {self.name} has no client: use the cluster's")

@@ -7,25 +7,23 @@ node are the cluster's own. The node must have the image that the KMS plugin run
 from __future__ import annotations
 
 from harness.controlplane.change import ControlPlane
-from harness.controlplane.encryption import NEED
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
 
 
 class ControlPlaneIntegration(Integration):
-    """Keeps what the plain settings are."""
+    """Keeps the plain settings."""
 
-    name = NEED
-    parts = ("standins",)
-    pod_parts = ("standins",)
     about = "a control plane whose settings may change"
+    parts = ("standins",)
+    pod_images = ("standins",)
 
-    def install(self, site: Site) -> str:
+    def apply(self, context: InstallContext) -> str:
         """Keep the plain manifest; say which settings the API server has.
 
-        What somebody left half-changed was repaired when the cluster came up: a restart of the
-        API server now would disturb what is installed at the same time.
+        A change that was left half done was repaired when the cluster came up: a restart of
+        the API server now would disturb what is installed at the same time.
         """
-        (node,) = (one["metadata"]["name"] for one in site.kube("kube-system").list("Node"))
-        plane = ControlPlane(node, site.kubeconfig, site.folder)
+        (node,) = (one["metadata"]["name"] for one in context.kube("kube-system").list("Node"))
+        plane = ControlPlane(node, context.kubeconfig, context.folder)
         plane.keep_plain()
         return "plain settings" if plane.current().plain else "with a lab's settings"

@@ -12,27 +12,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.base.paths import CHECKOUT, clusters
-from harness.clients.kube import Object
+from harness.clients.kube import Object, Objects
 from harness.integrations import csi_health, helm
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
+from harness.integrations.rollout import chart_image, load_manifests
 
 NAMESPACE = "csi"
 DRIVER_NAMESPACE = "kube-system"
 # Upstream's default is two minutes, which suits production; a lab does not wait so long.
 ROTATION_POLL = "10s"
 AUDIENCE = "vault"
-
-# The images that the manifests name, and the parts that take their place.
-_IMAGES = {"kube-vault-labs/csi-driver": "csi-driver", "kube-vault-labs/standins": "standins"}
+DRIVER_CHART, PROVIDER_CHART = "secrets-store-csi-driver", "vault"
 
 
 class CsiIntegration(Integration):
     """Installs the driver and a provider, and proves that a volume reaches the provider."""
 
-    name = "csi"
+    about = "Secrets Store CSI driver and Vault provider"
     parts = ("csi-driver", "standins")
     upstream_parts = (
         "csi-driver",
@@ -42,47 +39,43 @@ class CsiIntegration(Integration):
         "csi-provider",
         "helm",
     )
-    about = "Secrets Store CSI driver and Vault provider"
+    pod_images = (
+        "csi-driver",
+        "csi-driver-crds",
+        "csi-registrar",
+        "csi-livenessprobe",
+        "csi-provider",
+        "standins",
+    )
+    charts = (DRIVER_CHART, PROVIDER_CHART)
 
-    def install(self, site: Site) -> str:
-        """Apply what belongs there, wait for it, mount once for a proof."""
-        kube = site.kube(NAMESPACE)
+    def apply(self, context: InstallContext) -> str:
+        """Apply the namespace, Vault's CA, the driver and a provider."""
+        kube = context.kube(NAMESPACE)
         kube.apply(_namespace())
-        kube.apply(_trust(site.vault_ca))
-        upstream = "csi-provider" in site.provided
-        who = "upstream's provider"
-        if upstream:
-            origins = (_driver_chart(site), _provider_chart(site))
-            who += f", charts from {' and '.join(dict.fromkeys(origins))}"
-        else:
-            for document in manifests(site):
+        kube.apply(_trust(context.vault_ca))
+        if "csi-provider" not in context.provided:
+            for document in manifests(context):
                 kube.apply(document)
-            who = "stand-in provider"
-        proved = csi_health.check(site, NAMESPACE, DRIVER_NAMESPACE)
-        return f"{who}, {'a trial mount reached it' if proved else 'was running'}"
+            return "stand-in provider"
+        origins = (_driver_chart(context), _provider_chart(context))
+        return f"upstream's provider, charts from {' and '.join(dict.fromkeys(origins))}"
+
+    def wait_until_ready(self, context: InstallContext) -> str:
+        """Wait for every link, and mount once for a proof."""
+        proved = csi_health.check(context, NAMESPACE, DRIVER_NAMESPACE)
+        return "a trial mount reached it" if proved else "was running"
 
 
-def manifests(site: Site) -> list[Object]:
+def manifests(context: InstallContext) -> Objects:
     """The objects of the offline installation, naming the images that the supply brought."""
     files = [clusters() / "csi" / f"{name}.yaml" for name in ("crds", "access", "sync", "driver")]
     folder = CHECKOUT / "standins" / "csi_provider" / "manifests"
     files += [folder / f"{name}.yaml" for name in ("access", "provider")]
-    found = [
-        document
-        for file in files
-        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
-        if document
-    ]
-    for document in found:
-        pod = ((document.get("spec") or {}).get("template") or {}).get("spec") or {}
-        for container in (*pod.get("initContainers", ()), *pod.get("containers", ())):
-            part = _IMAGES.get(container["image"].rpartition(":")[0])
-            if part:
-                container["image"] = site.provided[part].image
-    return found
+    return load_manifests(files, context.provided)
 
 
-def driver_values(site: Site) -> dict[str, Any]:
+def driver_values(context: InstallContext) -> dict[str, Any]:
     """The values of upstream's driver chart: as in clusters/csi, said in the chart's words."""
     return {
         "fullnameOverride": "csi-secrets-store",
@@ -91,15 +84,15 @@ def driver_values(site: Site) -> dict[str, Any]:
         "enableSecretRotation": True,
         "rotationPollInterval": ROTATION_POLL,
         "linux": {
-            "image": _image(site, "csi-driver"),
-            "crds": {"image": _image(site, "csi-driver-crds")},
-            "registrarImage": _image(site, "csi-registrar"),
-            "livenessProbeImage": _image(site, "csi-livenessprobe"),
+            "image": _image(context, "csi-driver"),
+            "crds": {"image": _image(context, "csi-driver-crds")},
+            "registrarImage": _image(context, "csi-registrar"),
+            "livenessProbeImage": _image(context, "csi-livenessprobe"),
         },
     }
 
 
-def provider_values(site: Site) -> dict[str, Any]:
+def provider_values(context: InstallContext) -> dict[str, Any]:
     """The values of Vault's chart: the provider alone, for a Vault outside the cluster.
 
     The agent that the chart puts beside it is left out: it keeps tokens and leases for the
@@ -107,7 +100,7 @@ def provider_values(site: Site) -> dict[str, Any]:
     """
     return {
         "fullnameOverride": "vault",
-        "global": {"externalVaultAddr": site.vault_pod_addr},
+        "global": {"externalVaultAddr": context.vault_pod_addr},
         # Without these the chart makes an account that may review tokens, for no server.
         "server": {
             "enabled": False,
@@ -118,7 +111,7 @@ def provider_values(site: Site) -> dict[str, Any]:
         "csi": {
             "enabled": True,
             "agent": {"enabled": False},
-            "image": _image(site, "csi-provider"),
+            "image": _image(context, "csi-provider"),
             "extraArgs": ["--vault-tls-ca-cert=/vault/ca/ca.crt"],
             "volumes": [{"name": "vault-ca", "configMap": {"name": "vault-ca"}}],
             "volumeMounts": [{"name": "vault-ca", "mountPath": "/vault/ca", "readOnly": True}],
@@ -126,23 +119,22 @@ def provider_values(site: Site) -> dict[str, Any]:
     }
 
 
-def _driver_chart(site: Site) -> str:
+def _driver_chart(context: InstallContext) -> str:
     return helm.install(
-        site,
-        "secrets-store-csi-driver",
+        context,
+        DRIVER_CHART,
         "csi-secrets-store",
         DRIVER_NAMESPACE,
-        driver_values(site),
+        driver_values(context),
     )
 
 
-def _provider_chart(site: Site) -> str:
-    return helm.install(site, "vault", "vault-csi", NAMESPACE, provider_values(site))
+def _provider_chart(context: InstallContext) -> str:
+    return helm.install(context, PROVIDER_CHART, "vault-csi", NAMESPACE, provider_values(context))
 
 
-def _image(site: Site, part: str) -> dict[str, str]:
-    repository, tag = helm.image(site.provided[part].image)
-    return {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}
+def _image(context: InstallContext, part: str) -> dict[str, str]:
+    return {**chart_image(context.provided[part]), "pullPolicy": "IfNotPresent"}
 
 
 def _namespace() -> Object:

@@ -12,15 +12,20 @@ import secrets
 from typing import Any
 
 from harness.base.errors import LabError
-from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, Object
-from harness.integrations.base import Site
+from harness.integrations.base import InstallContext
+from harness.integrations.rollout import (
+    READY_SECONDS,
+    Proof,
+    explain_pods,
+    identity,
+    wait_for_kind,
+)
 
 DRIVER = "secrets-store.csi.k8s.io"
 API = "secrets-store.csi.x-k8s.io/v1"
 CRDS = ("secretproviderclasses", "secretproviderclasspodstatuses")
-READY_SECONDS = 180.0
 PROBE = "trial-mount"
 # What both providers say to a class without a role, before they ask anybody.
 REFUSAL = "missing 'roleName'"
@@ -28,27 +33,26 @@ REFUSAL = "missing 'roleName'"
 DAEMON_SETS = {"driver": "csi-secrets-store", "provider": "vault-csi-provider"}
 
 
-def check(site: Site, namespace: str, driver_namespace: str) -> bool:
+def check(context: InstallContext, namespace: str, driver_namespace: str) -> bool:
     """Wait until all links hold; True when a trial mount was made, too.
 
     The mount is made when the DaemonSets are not the ones it was last made with. Raises
     GaveUp or LabError naming the first link that does not hold.
     """
-    driver, provider = site.kube(driver_namespace), site.kube(namespace)
+    driver, provider = context.kube(driver_namespace), context.kube(namespace)
     for plural in CRDS:
-        _wait_for_kind(driver, f"{plural}.{API.partition('/')[0]}")
+        wait_for_kind(driver, f"{plural}.{API.partition('/')[0]}")
     versions = [
         _wait_for_daemons(driver, DAEMON_SETS["driver"]),
         _wait_for_daemons(provider, DAEMON_SETS["provider"]),
     ]
     _wait_for_registration(driver)
     check_driver_object(driver.get("CSIDriver", DRIVER, api_version="storage.k8s.io/v1"))
-    record = site.folder / "proved.json"
-    if read_json(record).get("versions") == versions:
+    proof = Proof(context.folder)
+    if proof.holds_for(versions):
         return False
-    _mount(provider, site.provided["app"].image)
-    site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(record, {"versions": versions})
+    _mount(provider, context.provided["app"].image)
+    proof.keep(versions)
     return True
 
 
@@ -90,22 +94,8 @@ def daemons_ready(found: Object | None) -> bool:
     )
 
 
-def _wait_for_kind(kube: Kube, name: str) -> None:
-    def established() -> bool:
-        found = kube.get("CustomResourceDefinition", name)
-        conditions = ((found or {}).get("status") or {}).get("conditions") or []
-        return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-    wait_for(
-        f"the kind {name} to be served",
-        established,
-        timeout=READY_SECONDS,
-        hint=f"kubectl describe crd {name}",
-    )
-
-
 def _wait_for_daemons(kube: Kube, name: str) -> list[Any]:
-    """Wait for the DaemonSet; return what changes when somebody replaces its pods."""
+    """Wait for the DaemonSet; return what changes when its pods are replaced."""
     wait_for(
         f"DaemonSet {kube.namespace}/{name} to be ready on every node",
         lambda: daemons_ready(kube.get("DaemonSet", name)),
@@ -113,9 +103,7 @@ def _wait_for_daemons(kube: Kube, name: str) -> list[Any]:
         explain=lambda: _explain_daemons(kube, name),
         hint=f"kubectl -n {kube.namespace} describe daemonset {name}",
     )
-    found = kube.get("DaemonSet", name)
-    assert found is not None  # it was ready a moment ago
-    return [found["metadata"]["uid"], found["metadata"]["generation"]]
+    return identity(kube.get("DaemonSet", name))
 
 
 def _explain_daemons(kube: Kube, name: str) -> str:
@@ -123,9 +111,8 @@ def _explain_daemons(kube: Kube, name: str) -> str:
     if not found:
         return f"there is no DaemonSet {kube.namespace}/{name}"
     labels = found["spec"]["selector"]["matchLabels"]
-    pods = kube.list("Pod", selector=",".join(f"{key}={value}" for key, value in labels.items()))
-    lines = [kube.explain_pod(pod["metadata"]["name"]) for pod in pods]
-    return "\n".join([*lines, *(f"event {event}" for event in kube.events(name))])
+    pods = explain_pods(kube, ",".join(f"{key}={value}" for key, value in labels.items()))
+    return "\n".join([pods, *(f"event {event}" for event in kube.events(name))])
 
 
 def _wait_for_registration(kube: Kube) -> None:

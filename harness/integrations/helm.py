@@ -21,7 +21,7 @@ from typing import Any
 from harness.base import process
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import clusters
-from harness.integrations.base import Site
+from harness.integrations.base import InstallContext
 from harness.supply.base import VERSIONS_FILE
 
 CHARTS_VARIABLE = "LAB_CHARTS"
@@ -84,29 +84,31 @@ def find_chart(name: str) -> Chart:
         ) from None
 
 
-def install(site: Site, chart: str, release: str, namespace: str, values: Mapping[str, Any]) -> str:
+def install(
+    context: InstallContext, chart: str, release: str, namespace: str, values: Mapping[str, Any]
+) -> str:
     """Install or upgrade `release`; return where the chart came from.
 
-    The values are kept beside helm's log in the site's folder. Raises EnvironmentLacks
+    The values are kept beside helm's log in the integration's folder. Raises EnvironmentLacks
     when the supply brought no helm or the chart cannot be had; CommandFailed with helm's
     last lines when the cluster refuses it.
     """
-    program = site.provided.get("helm")
+    program = context.provided.get("helm")
     if program is None or program.path is None:
         raise EnvironmentLacks(
             f"chart {chart} needs helm, and this supply brought none", hint="--supply online"
         )
     pinned = find_chart(chart)
-    site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = site.folder / f"{release}.values.json"
+    context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = context.folder / f"{release}.values.json"
     file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    where: list[str | Path] = ["--namespace", namespace, "--kubeconfig", site.kubeconfig]
+    where: list[str | Path] = ["--namespace", namespace, "--kubeconfig", context.kubeconfig]
 
     def helm(*words: str | Path, hint: str = "") -> str:
         return process.run(
             [program.path or "helm", *words, *where],
-            env=_environment(site),
-            log=site.folder / "helm.log",
+            env=_environment(context),
+            log=context.folder / "helm.log",
             timeout=INSTALL_SECONDS,
             hint=hint,
         )
@@ -135,9 +137,9 @@ def image(reference: str) -> tuple[str, str]:
     return repository, tag
 
 
-def _environment(site: Site) -> Mapping[str, str]:
-    """Helm's own folders inside the site's: a person's repositories and cache stay theirs."""
+def _environment(context: InstallContext) -> Mapping[str, str]:
+    """Helm's folders inside the integration's: a person's own are neither read nor written."""
     return {
-        f"HELM_{kind}_HOME": str(site.folder / "helm" / kind.lower())
+        f"HELM_{kind}_HOME": str(context.folder / "helm" / kind.lower())
         for kind in ("CACHE", "CONFIG", "DATA")
     }

@@ -9,27 +9,33 @@ injector works is shown by a server-side dry run of a pod that asks, not by gree
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, KubeRefused, Object, Objects
 from harness.clients.kube_objects import KubeUnreachable
 from harness.integrations import helm
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
+from harness.integrations.rollout import (
+    READY_SECONDS,
+    Proof,
+    chart_image,
+    explain_pods,
+    identity,
+    load_manifests,
+)
 
 NAMESPACE = "vault-injector"
 DEPLOYMENT = "vault-agent-injector"
 WEBHOOK = "vault-agent-injector-cfg"
 LABEL = f"app.kubernetes.io/name={DEPLOYMENT}"
-READY_SECONDS = 180.0
 # What upstream asks for, 250m, would fill a node of two cores with four pods.
 CPU_REQUEST = "20m"
 
 AGENT = "vault-agent"
-_STAND_IN_IMAGE = "kube-vault-labs/standins"
+CHART = "vault"
 # On the pod template, so that a change of the settings or the image replaces the pods.
 _CHECKSUM = "kube-vault-labs/settings"
 
@@ -37,66 +43,66 @@ _CHECKSUM = "kube-vault-labs/settings"
 class InjectorIntegration(Integration):
     """Installs the injector and proves that a pod that asks gets an agent."""
 
-    name = "injector"
+    about = "Vault Agent injector"
     parts = ("standins", "vault")
     upstream_parts = ("injector", "vault", "helm")
-    pod_parts = ("vault",)
-    about = "Vault Agent injector"
+    pod_images = ("injector", "standins", "vault")
+    charts = (CHART,)
 
-    def install(self, site: Site) -> str:
-        """Apply what belongs there, wait for it, ask it once for a proof."""
-        kube = site.kube(NAMESPACE)
-        before = kube.get("Deployment", DEPLOYMENT)
-        if "injector" in site.provided:
-            origin = helm.install(site, "vault", "vault-injector", NAMESPACE, chart_values(site))
-            who = f"upstream's, chart from {origin}"
-        else:
-            for document in manifests(site):
-                kube.apply(document)
-            who = "stand-in"
+    def apply(self, context: InstallContext) -> str:
+        """Apply the server with its webhook."""
+        if "injector" in context.provided:
+            values = chart_values(context)
+            origin = helm.install(context, CHART, "vault-injector", NAMESPACE, values)
+            return f"upstream's, chart from {origin}"
+        kube = context.kube(NAMESPACE)
+        for document in manifests(context):
+            kube.apply(document)
+        return "stand-in"
+
+    def wait_until_ready(self, context: InstallContext) -> str:
+        """Wait for the roll-out, and let a trial pod that is never created get its agent."""
+        kube = context.kube(NAMESPACE)
         wait_until_serving(kube)
-        _prove(site.kube("default"), site.provided["vault"].image)
-        after = kube.get("Deployment", DEPLOYMENT)
-        changed = _generation(before) != _generation(after)
-        return f"{who}, {'a trial pod got its agent' if changed else 'was running'}"
+        image = context.provided["vault"].image
+        _prove(context.kube("default"), image)
+        proof = Proof(context.folder)
+        version = [*identity(kube.get("Deployment", DEPLOYMENT)), image]
+        if proof.holds_for(version):
+            return "was running"
+        proof.keep(version)
+        return "a trial pod got its agent"
 
 
-def manifests(site: Site) -> Objects:
+def manifests(context: InstallContext) -> Objects:
     """The stand-in's objects, with this environment's Vault, CA and images."""
     folder = CHECKOUT / "standins" / "injector" / "manifests"
-    found: Objects = [
-        document
-        for file in sorted(folder.glob("*.yaml"), key=_namespace_first)
-        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
-        if document
-    ]
+    files = sorted(folder.glob("*.yaml"), key=_webhook_last)
+    found = load_manifests(files, context.provided)
     for document in found:
         if document["kind"] == "ConfigMap":
-            document["data"] |= settings(site)
+            document["data"] |= settings(context)
         if document["kind"] == "Deployment":
             template = document["spec"]["template"]
-            template["metadata"]["annotations"] = {_CHECKSUM: _checksum(site)}
-            for container in template["spec"]["containers"]:
-                if container["image"].rpartition(":")[0] == _STAND_IN_IMAGE:
-                    container["image"] = site.provided["standins"].image
+            template["metadata"]["annotations"] = {_CHECKSUM: _checksum(context)}
     return found
 
 
-def settings(site: Site) -> dict[str, str]:
+def settings(context: InstallContext) -> dict[str, str]:
     """What differs from environment to environment, as the injector's variables."""
     return {
-        "AGENT_INJECT_VAULT_ADDR": site.vault_pod_addr,
-        "AGENT_INJECT_VAULT_CACERT_BYTES": site.vault_ca.read_text(encoding="ascii"),
-        "AGENT_INJECT_VAULT_IMAGE": site.provided["vault"].image,
+        "AGENT_INJECT_VAULT_ADDR": context.vault_pod_addr,
+        "AGENT_INJECT_VAULT_CACERT_BYTES": context.vault_ca.read_text(encoding="ascii"),
+        "AGENT_INJECT_VAULT_IMAGE": context.provided["vault"].image,
         "AGENT_INJECT_CPU_REQUEST": CPU_REQUEST,
     }
 
 
-def chart_values(site: Site) -> dict[str, Any]:
+def chart_values(context: InstallContext) -> dict[str, Any]:
     """The values of Vault's chart: the injector alone, for a Vault outside the cluster."""
     return {
         "fullnameOverride": "vault",
-        "global": {"externalVaultAddr": site.vault_pod_addr},
+        "global": {"externalVaultAddr": context.vault_pod_addr},
         "server": {"enabled": False},
         "csi": {"enabled": False},
         "injector": {
@@ -104,12 +110,12 @@ def chart_values(site: Site) -> dict[str, Any]:
             "replicas": 2,
             # The chart would never put two replicas on one node, and a lab has one.
             "affinity": "",
-            "image": _image(site, "injector") | {"pullPolicy": "IfNotPresent"},
-            "agentImage": _image(site, "vault"),
+            "image": chart_image(context.provided["injector"]) | {"pullPolicy": "IfNotPresent"},
+            "agentImage": chart_image(context.provided["vault"]),
             "agentDefaults": {"cpuRequest": CPU_REQUEST},
             "webhook": {"failurePolicy": "Ignore"},
             "extraEnvironmentVars": {
-                "AGENT_INJECT_VAULT_CACERT_BYTES": site.vault_ca.read_text(encoding="ascii")
+                "AGENT_INJECT_VAULT_CACERT_BYTES": context.vault_ca.read_text(encoding="ascii")
             },
         },
     }
@@ -180,27 +186,16 @@ def _prove(kube: Kube, image: str) -> None:
     )
 
 
-def _namespace_first(file: Any) -> tuple[bool, str]:
-    """The webhook comes last: nobody is asked before somebody answers."""
+def _webhook_last(file: Path) -> tuple[bool, str]:
+    """The API server must not call a webhook that no pod serves yet."""
     return file.name.endswith("webhook.yaml"), file.name
 
 
-def _checksum(site: Site) -> str:
-    told = [*sorted(settings(site).items()), site.provided["standins"].digest]
+def _checksum(context: InstallContext) -> str:
+    told = [*sorted(settings(context).items()), context.provided["standins"].digest]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _generation(deployment: Object | None) -> object:
-    metadata = (deployment or {}).get("metadata") or {}
-    return metadata.get("uid"), metadata.get("generation")
-
-
 def _explain(kube: Kube) -> str:
-    pods = kube.list("Pod", selector=LABEL)
-    lines = [kube.explain_pod(pod["metadata"]["name"]) for pod in pods]
-    return "\n".join([*lines, *(f"event {event}" for event in kube.events(DEPLOYMENT))])
-
-
-def _image(site: Site, part: str) -> dict[str, str]:
-    repository, tag = helm.image(site.provided[part].image)
-    return {"repository": repository, "tag": tag}
+    events = (f"event {event}" for event in kube.events(DEPLOYMENT))
+    return "\n".join([explain_pods(kube, LABEL), *events])

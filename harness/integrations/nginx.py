@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
 
 
 class NginxIntegration(Integration):
     """Brings the image; a lab writes the Deployment and the configuration."""
 
-    name = "nginx"
-    parts = ("nginx",)
-    pod_parts = ("nginx",)
     about = "the web server's image for pods"
+    parts = ("nginx",)
+    pod_images = ("nginx",)
 
-    def install(self, site: Site) -> str:
+    def apply(self, context: InstallContext) -> str:
         """Say which image the node has; the environment has put it there already."""
-        return site.provided["nginx"].image
+        return context.provided["nginx"].image

@@ -11,13 +11,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
-from harness.clients.kube import Kube, Object
+from harness.clients.kube import Kube, Object, Objects
 from harness.integrations import helm
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
+from harness.integrations.rollout import (
+    READY_SECONDS,
+    Proof,
+    chart_image,
+    explain_pods,
+    identity,
+    load_manifests,
+    wait_for_kind,
+)
 
 NAMESPACE = "vault-secrets-operator-system"
 MANAGER = "vault-secrets-operator-controller-manager"
@@ -31,13 +38,14 @@ KINDS = (
     "vaultpkisecrets",
     "vaultstaticsecrets",
 )
-READY_SECONDS = 180.0
+LABEL = "control-plane=controller-manager"
+CHART = "vault-secrets-operator"
 TRIAL_SECONDS = 60.0
 TRIAL = "trial"
 TRUST = "trial-vault-ca"
 
-# Both are longer by default, which suits production. In a lab somebody waits for the end of a
-# replaced lease, and for the next try after an outage.
+# Upstream's defaults are longer, which suits production. In a lab a person waits for the end of
+# a replaced lease, and for the next try after an outage.
 SUPERSEDED_GRACE = "10s"
 BACKOFF_MOST = "10s"
 
@@ -45,25 +53,27 @@ BACKOFF_MOST = "10s"
 class OperatorIntegration(Integration):
     """Installs the operator, and proves that it watches, answers and reaches Vault."""
 
-    name = "operator"
+    about = "Vault Secrets Operator"
     parts = ("standins",)
     upstream_parts = ("secrets-operator", "secrets-operator-proxy", "helm")
-    about = "Vault Secrets Operator"
+    pod_images = ("secrets-operator", "secrets-operator-proxy", "standins")
+    charts = (CHART,)
 
-    def install(self, site: Site) -> str:
-        """Apply what belongs there, wait for it, have it check one connection to Vault."""
-        kube = site.kube(NAMESPACE)
-        if "secrets-operator" in site.provided:
-            origin = helm.install(
-                site, "vault-secrets-operator", "vault-secrets-operator", NAMESPACE, values(site)
-            )
-            who = f"upstream's operator, chart from {origin}"
-        else:
-            for document in manifests(site):
-                kube.apply(document)
-            who = "stand-in operator"
+    def apply(self, context: InstallContext) -> str:
+        """Apply the kinds and the operator."""
+        if "secrets-operator" in context.provided:
+            origin = helm.install(context, CHART, CHART, NAMESPACE, values(context))
+            return f"upstream's operator, chart from {origin}"
+        kube = context.kube(NAMESPACE)
+        for document in manifests(context):
+            kube.apply(document)
+        return "stand-in operator"
+
+    def wait_until_ready(self, context: InstallContext) -> str:
+        """Wait for the kinds and the roll-out, and let it check one connection to Vault."""
+        kube = context.kube(NAMESPACE)
         for plural in KINDS:
-            _wait_for_kind(kube, f"{plural}.{API.partition('/')[0]}")
+            wait_for_kind(kube, f"{plural}.{API.partition('/')[0]}")
         wait_for(
             f"Deployment {NAMESPACE}/{MANAGER} to run its present version",
             lambda: rolled_out(kube.get("Deployment", MANAGER)),
@@ -71,25 +81,25 @@ class OperatorIntegration(Integration):
             explain=lambda: explain(kube),
             hint=f"kubectl -n {NAMESPACE} describe deployment {MANAGER}",
         )
-        _trial(kube, site)
-        return f"{who}, it reached Vault"
+        certificate = context.vault_ca.read_text(encoding="ascii")
+        version = [*identity(kube.get("Deployment", MANAGER)), certificate]
+        proof = Proof(context.folder)
+        if proof.holds_for(version):
+            return "was running"
+        _trial(kube, context)
+        proof.keep(version)
+        return "it reached Vault"
 
 
-def manifests(site: Site) -> list[Object]:
+def manifests(context: InstallContext) -> Objects:
     """The stand-in's objects, with the image that the supply brought and a lab's patience."""
     folder = CHECKOUT / "standins" / "operator" / "manifests"
     # The kinds first, and the namespace before what lies in it.
     files = [*sorted((folder / "crds").glob("*.yaml")), *sorted(folder.glob("*.yaml"))]
-    found = [
-        document
-        for file in files
-        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
-        if document
-    ]
+    found = load_manifests(files, context.provided)
     for document in found:
         if document["kind"] == "Deployment":
             container = document["spec"]["template"]["spec"]["containers"][0]
-            container["image"] = site.provided["standins"].image
             container["args"] += [
                 f"--superseded-lease-grace={SUPERSEDED_GRACE}",
                 f"--backoff-max-interval={BACKOFF_MOST}",
@@ -97,14 +107,14 @@ def manifests(site: Site) -> list[Object]:
     return found
 
 
-def values(site: Site) -> dict[str, Any]:
+def values(context: InstallContext) -> dict[str, Any]:
     """The values of upstream's chart (interfaces.md, section 4.3)."""
     return {
         "fullnameOverride": "vault-secrets-operator",
         "controller": {
-            "kubeRbacProxy": {"image": _image(site, "secrets-operator-proxy")},
+            "kubeRbacProxy": {"image": chart_image(context.provided["secrets-operator-proxy"])},
             "manager": {
-                "image": _image(site, "secrets-operator"),
+                "image": chart_image(context.provided["secrets-operator"]),
                 "backoffOnSecretSourceError": {"maxInterval": BACKOFF_MOST},
             },
         },
@@ -128,29 +138,7 @@ def rolled_out(found: Object | None) -> bool:
 
 def explain(kube: Kube) -> str:
     """Events and last log lines of the operator's pods."""
-    pods = kube.list("Pod", NAMESPACE, "control-plane=controller-manager")
-    if not pods:
-        return f"there is no pod of {MANAGER}"
-    return "\n".join(kube.explain_pod(pod["metadata"]["name"], NAMESPACE) for pod in pods)
-
-
-def _image(site: Site, part: str) -> dict[str, str]:
-    repository, tag = helm.image(site.provided[part].image)
-    return {"repository": repository, "tag": tag}
-
-
-def _wait_for_kind(kube: Kube, name: str) -> None:
-    def established() -> bool:
-        found = kube.get("CustomResourceDefinition", name)
-        conditions = ((found or {}).get("status") or {}).get("conditions") or []
-        return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-    wait_for(
-        f"the kind {name} to be served",
-        established,
-        timeout=READY_SECONDS,
-        hint=f"kubectl describe crd {name}",
-    )
+    return explain_pods(kube, LABEL)
 
 
 def trial_objects(address: str, certificate: Path) -> list[Object]:
@@ -171,10 +159,10 @@ def trial_objects(address: str, certificate: Path) -> list[Object]:
     ]
 
 
-def _trial(kube: Kube, site: Site) -> None:
+def _trial(kube: Kube, context: InstallContext) -> None:
     # One that an interrupted `up` left behind would be valid already.
     _end_trial(kube)
-    for document in trial_objects(site.vault_pod_addr, site.vault_ca):
+    for document in trial_objects(context.vault_pod_addr, context.vault_ca):
         kube.apply(document)
     try:
         wait_for(

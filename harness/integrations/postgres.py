@@ -9,6 +9,7 @@ random and kept in the state folder.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from harness.base.paths import PROJECT
 from harness.base.redact import Secret
 from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
 from harness.servers.beside_cluster import server_container
 from harness.supply.engine import engine
 
@@ -46,14 +47,6 @@ class Postgres:
     user: str
     password: Secret
 
-    @classmethod
-    def of(cls, state: Path) -> Postgres:
-        """The server of the environment whose state folder this is. Raises NotUp."""
-        record = read_json(state / "postgres" / "server.json")
-        if not record:
-            raise NotUp("this environment has no PostgreSQL", hint="./lab up, or ./lab run")
-        return cls(**{**record, "password": Secret(record["password"])})
-
     def connect(self, user: str = "", password: str = "") -> psycopg.Connection[tuple[object, ...]]:
         """A connection from this machine; the superuser's unless told otherwise.
 
@@ -73,26 +66,30 @@ class Postgres:
 class PostgresIntegration(Integration):
     """Installs the database server."""
 
-    name = "postgres"
-    parts = ("postgres",)
     about = "PostgreSQL beside the cluster"
+    parts = ("postgres",)
 
-    def install(self, site: Site) -> str:
-        """Make or start the container, wait for it, lead pods to it."""
-        name = f"{PROJECT}-{site.environment}-postgres"
+    def apply(self, context: InstallContext) -> str:
+        """Make or start the container."""
+        name = _container_name(context)
         container = engine.container(name)
-        record = site.folder / "server.json"
+        record = context.folder / "server.json"
         if container and not record.exists():
             container.remove(force=True, v=True)  # interrupted before its password was kept
             container = None
         how = "was running"
         if container is None:
-            _create(site, name)
+            _create(context, name)
             how = "created"
         elif container.status != "running":
             container.start()
             how = "started"
-        server = Postgres.of(site.folder.parent)
+        return how
+
+    def wait_until_ready(self, context: InstallContext) -> str:
+        """Wait until it accepts connections, and lead pods to it."""
+        name = _container_name(context)
+        server = _server(context.folder)
         wait_for(
             f"{name} to accept connections",
             lambda: _answers(server),
@@ -103,19 +100,34 @@ class PostgresIntegration(Integration):
         running = engine.container(name)
         if running is None:
             raise LabError(f"the container {name} has vanished", hint="./lab up")
-        address = running.attrs["NetworkSettings"]["Networks"][site.network]["IPAddress"]
-        kube = site.kube(NAMESPACE)
+        address = running.attrs["NetworkSettings"]["Networks"][context.network]["IPAddress"]
+        kube = context.kube(NAMESPACE)
         for document in outside_service(NAMESPACE, "postgres", str(address), PORT, "postgres"):
             kube.apply(document)
-        return how
+        return ""
+
+    def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> Postgres:
+        """The server of the environment whose state folder this is. Raises NotUp."""
+        return _server(state / self.name)
 
 
-def _create(site: Site, name: str) -> None:
+def _server(folder: Path) -> Postgres:
+    record = read_json(folder / "server.json")
+    if not record:
+        raise NotUp("this environment has no PostgreSQL", hint="./lab up, or ./lab run")
+    return Postgres(**{**record, "password": Secret(record["password"])})
+
+
+def _container_name(context: InstallContext) -> str:
+    return f"{PROJECT}-{context.environment}-postgres"
+
+
+def _create(context: InstallContext, name: str) -> None:
     password = secrets.token_hex(16)
     port = free_port()
-    site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_json(
-        site.folder / "server.json",
+        context.folder / "server.json",
         {
             "network_host": name,
             "pod_host": f"postgres.{NAMESPACE}.svc",
@@ -126,11 +138,11 @@ def _create(site: Site, name: str) -> None:
         },
     )
     made = server_container(
-        site.provided["postgres"].image,
+        context.provided["postgres"].image,
         name=name,
         hostname="postgres",
-        network=site.network,
-        labels=site.labels,
+        network=context.network,
+        labels=context.labels,
         ports={PORT: port},
     ).with_envs(POSTGRES_PASSWORD=password, POSTGRES_DB=DATABASE)
     try:

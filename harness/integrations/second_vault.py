@@ -16,7 +16,7 @@ from harness.base.network import free_port, outside_service
 from harness.base.statefile import read_json, write_json
 from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
-from harness.integrations.base import Integration, Site
+from harness.integrations.base import InstallContext, Integration
 from harness.servers.vault import FLAVOURS, VaultServer
 
 NAME = "second-vault"
@@ -69,30 +69,31 @@ class SecondVault:
 class SecondVaultIntegration(Integration):
     """Installs it. Its image is the first Vault's, so it takes no part of its own."""
 
-    name = NAME
     about = "a second Vault beside the cluster"
 
-    def install(self, site: Site) -> str:
+    def apply(self, context: InstallContext) -> str:
         """Make, start or unseal the container, and lead pods to it."""
-        # The environment's own flavour: another integration may have brought the other one, too.
-        chosen = read_json(site.folder.parent / "environment.json").get("flavour", "vault")
-        flavour = FLAVOURS[chosen]
-        server = VaultServer(site.environment, flavour, site.folder, site.network, NAME)
-        site.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = site.folder / "server.json"
+        flavour = context.flavour
+        server = VaultServer(context.environment, flavour, context.folder, context.network, NAME)
+        context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = context.folder / "server.json"
         port = int(read_json(file).get("port") or free_port())
-        made = server.up(site.provided[flavour.part].image, port)
+        made = server.up(context.provided[flavour.part].image, port)
         write_json(
             file,
             {
-                "environment": site.environment,
+                "environment": context.environment,
                 "flavour": flavour.name,
-                "network": site.network,
+                "network": context.network,
                 "port": port,
             },
         )
-        _lead_pods(site.kube("vault"), server)
+        _lead_pods(context.kube("vault"), server)
         return f"{flavour.name} container, " + ("created, unsealed" if made else "was running")
+
+    def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
+        """The second Vault of the environment whose state folder this is. Raises NotUp."""
+        return SecondVault.of(state, on_call)
 
 
 def _lead_pods(kube: Kube, server: VaultServer) -> None:

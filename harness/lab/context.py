@@ -138,12 +138,17 @@ class LabContext:
 
     pause = staticmethod(pause)
 
+    def client(self, integration: str) -> Any:
+        """The client of an integration, as its module describes it. Raises NotUp without it."""
+        from harness import integrations
+
+        return integrations.find(integration).client(self.access.state, self.say)
+
     @cached_property
     def postgres(self) -> Postgres:
         """The database server of the environment. Raises NotUp when no lab needed it."""
-        from harness.integrations.postgres import Postgres
-
-        return Postgres.of(self.access.state)
+        server: Postgres = self.client("postgres")
+        return server
 
     @cached_property
     def orders(self) -> Orders:

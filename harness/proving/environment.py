@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.lab.access import Access
 
 
-class Keeper:
+class SessionEnvironment:
     """Brings the run's environment up once, and removes it if this run made it."""
 
     def __init__(self, config: pytest.Config) -> None:

@@ -24,7 +24,7 @@ import pytest
 from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.base.redact import redact
-from harness.proving.environment import Keeper
+from harness.proving.environment import SessionEnvironment
 from harness.supply import surroundings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ MARKERS = (
     "notebook: a cell of a lab's notebook; select with --nbval-lax notebooks",
 )
 
-_keeper = pytest.StashKey[Keeper]()
+_session_environment = pytest.StashKey[SessionEnvironment]()
 _leaks = pytest.StashKey[list[str]]()
 _notebook_served = pytest.StashKey[Path]()
 _failed_notebooks = pytest.StashKey[dict[Path, str]]()
@@ -88,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.nbval_current_env = True
         if config.option.nbval_cell_timeout == NBVAL_DEFAULT_SECONDS:
             config.option.nbval_cell_timeout = CELL_SECONDS
-    config.stash[_keeper] = Keeper(config)
+    config.stash[_session_environment] = SessionEnvironment(config)
 
 
 def refusal(option: Any) -> str:
@@ -111,7 +111,7 @@ def _runs_notebooks(config: pytest.Config) -> bool:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The last thing of a run."""
-    session.config.stash[_keeper].close()
+    session.config.stash[_session_environment].close()
 
 
 # -- fixtures ---------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def lab_context(request: pytest.FixtureRequest) -> Callable[[str], LabContext]:
 
 def _reach(config: pytest.Config, needs: tuple[str, ...]) -> Access:
     with told_shortly():
-        return config.stash[_keeper].access(needs)
+        return config.stash[_session_environment].access(needs)
 
 
 @contextmanager
@@ -211,7 +211,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     try:
         with told_shortly():
-            access = _start_clean(item.config.stash[_keeper], file)
+            access = _start_clean(item.config.stash[_session_environment], file)
     except BaseException:
         failed[file] = "the set-up"
         raise
@@ -228,14 +228,14 @@ def _python_path() -> list[str]:
     return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
-def _start_clean(keeper: Keeper, file: Path) -> Access:
+def _start_clean(session_environment: SessionEnvironment, file: Path) -> Access:
     """The environment with what the notebook's lab needs, and nothing of the lab in it."""
     from harness.lab.catalog import all_labs
     from harness.lab.context import LabContext
     from harness.session.runner import Runner
 
     labs = [lab for lab in all_labs() if lab.notebook == file.name]
-    access = keeper.access(tuple(need for lab in labs for need in lab.needs))
+    access = session_environment.access(tuple(need for lab in labs for need in lab.needs))
     for lab in labs:
         Runner(LabContext(access, lab)).reset()
     return access

@@ -14,12 +14,12 @@ from harness.base.errors import LabError
 from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.environment.bringup import BringUp, Options
-from harness.environment.layout import Place
+from harness.environment.layout import EnvironmentLayout
 
 
 @pytest.fixture
 def up() -> BringUp:
-    return BringUp(cast(Place, SimpleNamespace()), Options(), Silent())
+    return BringUp(cast(EnvironmentLayout, SimpleNamespace()), Options(), Silent())
 
 
 def waits() -> str:

@@ -17,7 +17,8 @@ from harness.base.progress import Progress
 from harness.base.statefile import read_json
 from harness.clients.kube import Kube
 from harness.integrations import csi, csi_health
-from harness.integrations.base import Site
+from harness.integrations.base import InstallContext
+from harness.servers.vault import FLAVOURS
 from harness.supply import choose
 from harness.supply.base import Part, Provided, find_part
 from harness.supply.offline.supply import OfflineSupply
@@ -101,14 +102,14 @@ def kube() -> FakeKube:
 
 
 @pytest.fixture
-def site(tmp_path: Path, kube: FakeKube) -> Site:
+def context(tmp_path: Path, kube: FakeKube) -> InstallContext:
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n", encoding="ascii")
     images = {
         "app": "example.test/app:1",
         "csi-driver": "example.test/driver:7",
         "standins": "example.test/standins:8",
     }
-    return Site(
+    return InstallContext(
         environment="test",
         folder=tmp_path / "csi",
         network="net",
@@ -116,15 +117,16 @@ def site(tmp_path: Path, kube: FakeKube) -> Site:
         kube=lambda namespace: cast(Kube, kube),
         kubeconfig=tmp_path / "kubeconfig",
         provided={part: provided(part, image) for part, image in images.items()},
+        flavour=FLAVOURS["vault"],
         vault_ca=tmp_path / "ca.crt",
         vault_pod_addr="https://vault.vault.svc:8200",
     )
 
 
-def test_every_container_runs_an_image_of_the_supply(site: Site) -> None:
+def test_every_container_runs_an_image_of_the_supply(context: InstallContext) -> None:
     containers = [
         container
-        for document in csi.manifests(site)
+        for document in csi.manifests(context)
         if document["kind"] == "DaemonSet"
         for kind in ("initContainers", "containers")
         for container in document["spec"]["template"]["spec"].get(kind, [])
@@ -132,21 +134,21 @@ def test_every_container_runs_an_image_of_the_supply(site: Site) -> None:
     assert {c["image"] for c in containers} == {"example.test/driver:7", "example.test/standins:8"}
 
 
-def test_kinds_come_before_what_uses_them(site: Site) -> None:
-    kinds = [document["kind"] for document in csi.manifests(site)]
+def test_kinds_come_before_what_uses_them(context: InstallContext) -> None:
+    kinds = [document["kind"] for document in csi.manifests(context)]
     assert kinds.index("CustomResourceDefinition") < kinds.index("CSIDriver")
     assert kinds.index("Namespace") < kinds.index("Role")
     assert kinds.count("DaemonSet") == 2
 
 
-def test_charts_and_manifests_say_the_same(site: Site) -> None:
+def test_charts_and_manifests_say_the_same(context: InstallContext) -> None:
     documents = yaml.safe_load_all((clusters() / "csi" / "driver.yaml").read_text("utf-8"))
     by_kind = {document["kind"]: document for document in documents}
     parts = ("csi-driver-crds", "csi-registrar", "csi-livenessprobe")
     with_charts = SimpleNamespace(
-        provided={**site.provided, **{p: provided(p, f"a.test/{p}:2") for p in parts}}
+        provided={**context.provided, **{p: provided(p, f"a.test/{p}:2") for p in parts}}
     )
-    values = csi.driver_values(cast(Site, with_charts))
+    values = csi.driver_values(cast(InstallContext, with_charts))
     driver = by_kind["CSIDriver"]["spec"]
     assert driver["tokenRequests"] == values["tokenRequests"]
     assert driver["requiresRepublish"] is values["enableSecretRotation"]
@@ -156,12 +158,12 @@ def test_charts_and_manifests_say_the_same(site: Site) -> None:
     assert values["linux"]["crds"]["image"]["repository"] == "a.test/csi-driver-crds"
 
 
-def test_upstreams_provider_gets_vaults_address_and_ca(site: Site) -> None:
+def test_upstreams_provider_gets_vaults_address_and_ca(context: InstallContext) -> None:
     image = provided("csi-provider", "docker.io/hashicorp/vault-csi-provider:1.7.4")
     given = SimpleNamespace(
         provided={"csi-provider": image}, vault_pod_addr="https://vault.vault.svc:8200"
     )
-    values = csi.provider_values(cast(Site, given))
+    values = csi.provider_values(cast(InstallContext, given))
     assert values["global"]["externalVaultAddr"] == "https://vault.vault.svc:8200"
     assert values["csi"]["image"] == {
         "repository": "docker.io/hashicorp/vault-csi-provider",
@@ -206,8 +208,10 @@ def test_automatic_choice_asks_each_supply_for_its_own_parts(
     assert asked == {"offline": ("standins",), "online": ("csi-provider",)}
 
 
-def test_the_first_time_it_proves_itself_by_a_mount(site: Site, kube: FakeKube) -> None:
-    said = csi.CsiIntegration().install(site)
+def test_the_first_time_it_proves_itself_by_a_mount(
+    context: InstallContext, kube: FakeKube
+) -> None:
+    said = csi.CsiIntegration().install(context)
     assert said == "stand-in provider, a trial mount reached it"
     (trial,) = [d["metadata"]["name"] for d in kube.applied if d["kind"] == "Pod"]
     assert ("Pod", trial) in kube.deleted
@@ -216,26 +220,26 @@ def test_the_first_time_it_proves_itself_by_a_mount(site: Site, kube: FakeKube) 
     assert trust["data"]["ca.crt"].startswith("-----BEGIN CERTIFICATE")
 
 
-def test_unchanged_daemons_are_not_tried_again(site: Site, kube: FakeKube) -> None:
-    csi.CsiIntegration().install(site)
+def test_unchanged_daemons_are_not_tried_again(context: InstallContext, kube: FakeKube) -> None:
+    csi.CsiIntegration().install(context)
     kube.applied.clear()
-    assert csi.CsiIntegration().install(site) == "stand-in provider, was running"
+    assert csi.CsiIntegration().install(context) == "stand-in provider, was running"
     assert not [d for d in kube.applied if d["kind"] == "Pod"]
     kube.objects["DaemonSet", "vault-csi-provider"]["metadata"]["generation"] = 2
     kube.objects["DaemonSet", "vault-csi-provider"]["status"]["observedGeneration"] = 2
-    assert "trial mount" in csi.CsiIntegration().install(site)
+    assert "trial mount" in csi.CsiIntegration().install(context)
 
 
 def test_a_mount_that_nobody_answers_is_no_proof(
-    site: Site, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+    context: InstallContext, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csi_health, "READY_SECONDS", 0.0)
     kube.refusal = 'FailedMount: provider not found: provider "vault"'
     with pytest.raises(GaveUp, match="answered by the provider") as caught:
-        csi.CsiIntegration().install(site)
+        csi.CsiIntegration().install(context)
     assert "explained" in str(caught.value)
     assert ("SecretProviderClass", csi_health.PROBE) in kube.deleted
-    assert read_json(site.folder / "proved.json") == {}
+    assert read_json(context.folder / "proved.json") == {}
 
 
 def without_registration(kube: FakeKube) -> None:
@@ -264,7 +268,7 @@ def without_kinds(kube: FakeKube) -> None:
     ],
 )
 def test_giving_up_names_the_broken_link(
-    site: Site,
+    context: InstallContext,
     kube: FakeKube,
     monkeypatch: pytest.MonkeyPatch,
     broken: Callable[[FakeKube], None],
@@ -273,7 +277,7 @@ def test_giving_up_names_the_broken_link(
     monkeypatch.setattr(csi_health, "READY_SECONDS", 0.0)
     broken(kube)
     with pytest.raises(GaveUp, match=said):
-        csi.CsiIntegration().install(site)
+        csi.CsiIntegration().install(context)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.process import CommandFailed
 from harness.integrations import helm
-from harness.integrations.base import Site
+from harness.integrations.base import InstallContext
 
 CHART = "secrets-store-csi-driver"
 NOTHING_INSTALLED = '[ "$1" != list ] || { echo "[]"; exit; };'
@@ -24,13 +24,13 @@ def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(helm.CHARTS_VARIABLE, raising=False)
 
 
-def site(tmp_path: Path, program: Path | None) -> Site:
-    """A site whose helm is `program`; nothing else of it is used."""
+def context(tmp_path: Path, program: Path | None) -> InstallContext:
+    """A context whose helm is `program`; nothing else of it is used."""
     given = {"helm": SimpleNamespace(path=program)} if program else {}
     place = SimpleNamespace(
         folder=tmp_path / "csi", kubeconfig=tmp_path / "kubeconfig", provided=given
     )
-    return cast(Site, place)
+    return cast(InstallContext, place)
 
 
 def script(file: Path, body: str) -> Path:
@@ -74,7 +74,7 @@ def test_helm_is_told_the_values_the_cluster_and_folders_of_its_own(tmp_path: Pa
     program = script(
         tmp_path / "helm", f'{NOTHING_INSTALLED} echo "$@" >{tmp_path}/said; env >{tmp_path}/env'
     )
-    place = site(tmp_path, program)
+    place = context(tmp_path, program)
     origin = helm.install(place, CHART, "driver", "kube-system", {"a": {"b": True}})
     assert helm.find_chart(CHART).repository in origin
     words = (tmp_path / "said").read_text("utf-8").split()
@@ -92,7 +92,7 @@ def test_what_helm_says_is_told_with_the_way_out(tmp_path: Path) -> None:
         tmp_path / "helm", f"{NOTHING_INSTALLED} echo 'Error: no route to host' >&2; exit 1"
     )
     with pytest.raises(CommandFailed) as caught:
-        helm.install(site(tmp_path, program), CHART, "driver", "kube-system", {})
+        helm.install(context(tmp_path, program), CHART, "driver", "kube-system", {})
     assert "no route to host" in str(caught.value)
     assert helm.CHARTS_VARIABLE in str(caught.value)
 
@@ -110,14 +110,14 @@ def test_a_release_that_was_cut_off_is_removed_first(
         f"echo $1 $2 >>{tmp_path}/said; [ $1 != list ] || echo 'WARNING: mode'\n"
         f"[ $1 != list ] || echo '{listed}'",
     )
-    helm.install(site(tmp_path, program), CHART, "driver", "kube-system", {})
+    helm.install(context(tmp_path, program), CHART, "driver", "kube-system", {})
     calls = [line.split()[0] for line in (tmp_path / "said").read_text("utf-8").splitlines()]
     assert calls == ["list", *(["uninstall"] if repaired else []), "upgrade"]
 
 
 def test_a_supply_without_helm_is_named(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentLacks, match="needs helm"):
-        helm.install(site(tmp_path, None), CHART, "driver", "kube-system", {})
+        helm.install(context(tmp_path, None), CHART, "driver", "kube-system", {})
 
 
 def test_an_image_is_split_at_its_tag() -> None:

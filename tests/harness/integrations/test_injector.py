@@ -9,7 +9,8 @@ import pytest
 
 from harness.base.errors import GaveUp
 from harness.clients.kube import Kube, KubeRefused, Object
-from harness.integrations import INTEGRATIONS, Site, injector, parts_of
+from harness.integrations import InstallContext, find, injector, parts_of
+from harness.servers.vault import FLAVOURS
 from harness.supply.base import Provided, all_parts
 
 ADDRESS = "https://vault.vault.svc:8200"
@@ -21,7 +22,9 @@ IMAGES = {
 }
 
 
-def site(folder: Path, *, certificate: str = CERTIFICATE, digest: str = "sha256:1") -> Site:
+def context(
+    folder: Path, *, certificate: str = CERTIFICATE, digest: str = "sha256:1"
+) -> InstallContext:
     """An environment with a CA and images; it has no cluster."""
     ca = folder / "ca.crt"
     ca.write_text(certificate)
@@ -29,7 +32,7 @@ def site(folder: Path, *, certificate: str = CERTIFICATE, digest: str = "sha256:
         part: Provided(part, "1", "here", upstream=True, digest=digest, image=image)
         for part, image in IMAGES.items()
     }
-    return Site(
+    return InstallContext(
         environment="test",
         folder=folder / "injector",
         network="none",
@@ -37,6 +40,7 @@ def site(folder: Path, *, certificate: str = CERTIFICATE, digest: str = "sha256:
         kube=lambda _namespace: cast(Kube, None),
         kubeconfig=folder / "kubeconfig",
         provided=provided,
+        flavour=FLAVOURS["vault"],
         vault_ca=ca,
         vault_pod_addr=ADDRESS,
     )
@@ -49,15 +53,15 @@ def one(kind: str, found: list[Object]) -> Object:
 
 
 def test_it_is_known_and_its_parts_exist() -> None:
-    assert INTEGRATIONS["injector"].name == "injector"
+    assert find("injector").name == "injector"
     assert parts_of(["injector"]) == ["standins", "vault"]
     assert set(parts_of(["injector"], upstream=True)) <= set(all_parts())
     # The image of the server is not for pods unless somebody's agents run it.
-    assert INTEGRATIONS["injector"].pod_parts == ("vault",)
+    assert "vault" in find("injector").pod_images
 
 
 def test_stand_in_gets_this_environments_settings(tmp_path: Path) -> None:
-    found = injector.manifests(site(tmp_path))
+    found = injector.manifests(context(tmp_path))
     told = one("ConfigMap", found)["data"]
     assert told["AGENT_INJECT_VAULT_ADDR"] == ADDRESS
     assert told["AGENT_INJECT_VAULT_CACERT_BYTES"] == CERTIFICATE
@@ -67,14 +71,16 @@ def test_stand_in_gets_this_environments_settings(tmp_path: Path) -> None:
 
 
 def test_the_webhook_comes_after_whoever_answers_it(tmp_path: Path) -> None:
-    kinds = [document["kind"] for document in injector.manifests(site(tmp_path))]
+    kinds = [document["kind"] for document in injector.manifests(context(tmp_path))]
     assert kinds[0] == "Namespace"
     assert kinds[-1] == "MutatingWebhookConfiguration"
 
 
 def test_pods_are_replaced_when_and_only_when_something_changed(tmp_path: Path) -> None:
     def template(**changed: str) -> Any:
-        return one("Deployment", injector.manifests(site(tmp_path, **changed)))["spec"]["template"]
+        return one("Deployment", injector.manifests(context(tmp_path, **changed)))["spec"][
+            "template"
+        ]
 
     assert template() == template()
     assert template(certificate="another") != template()
@@ -82,7 +88,7 @@ def test_pods_are_replaced_when_and_only_when_something_changed(tmp_path: Path) 
 
 
 def test_chart_gives_the_names_that_the_stand_in_has(tmp_path: Path) -> None:
-    values = injector.chart_values(site(tmp_path))
+    values = injector.chart_values(context(tmp_path))
     told = values["injector"]
     assert f"{values['fullnameOverride']}-agent-injector" == injector.DEPLOYMENT
     assert values["global"]["externalVaultAddr"] == ADDRESS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import LabError
-from harness.integrations import INTEGRATIONS, parts_of
+from harness.integrations import find, parts_of
 from harness.supply.base import find_part
 from harness.supply.offline import debian
 from harness.supply.offline.recipe import Job
@@ -98,6 +98,6 @@ def test_another_version_than_the_pinned_one_is_refused(
 
 def test_both_supplies_bring_the_same_version_into_the_node() -> None:
     assert parts_of(["nginx"]) == parts_of(["nginx"], upstream=True) == ["nginx"]
-    assert INTEGRATIONS["nginx"].pod_parts == ("nginx",)
+    assert find("nginx").pod_images == ("nginx",)
     part = find_part("nginx")
     assert part.online["image"].endswith(f":{part.version}")

@@ -10,8 +10,8 @@ import pytest
 from harness.base.errors import GaveUp, NotUp
 from harness.base.statefile import write_json
 from harness.clients.kube import Kube, Object
-from harness.integrations import INTEGRATIONS, Site, operator, parts_of, second_vault
-from harness.servers.vault import VaultServer
+from harness.integrations import InstallContext, find, operator, parts_of, second_vault
+from harness.servers.vault import FLAVOURS, VaultServer
 from harness.snapshot.manifest import clean
 from harness.supply.base import Provided, all_parts
 
@@ -55,12 +55,14 @@ class Cluster:
         return []
 
 
-def site(folder: Path, cluster: Cluster | None = None, *, upstream: bool = False) -> Site:
+def context(
+    folder: Path, cluster: Cluster | None = None, *, upstream: bool = False
+) -> InstallContext:
     """An environment with a CA and images, and a cluster that says yes to everything."""
     ca = folder / "ca.crt"
     ca.write_text(CERTIFICATE)
     parts = [part for part in IMAGES if upstream == (part != "standins")]
-    return Site(
+    return InstallContext(
         environment="test",
         folder=folder / "operator",
         network="none",
@@ -71,6 +73,7 @@ def site(folder: Path, cluster: Cluster | None = None, *, upstream: bool = False
             part: Provided(part, "1", "here", upstream=True, digest="", image=IMAGES[part])
             for part in parts
         },
+        flavour=FLAVOURS["vault"],
         vault_ca=ca,
         vault_pod_addr="https://vault.vault.svc:8200",
     )
@@ -83,20 +86,20 @@ def container(found: list[Object]) -> Any:
 
 
 def test_it_is_known_and_its_parts_exist() -> None:
-    assert INTEGRATIONS["operator"].name == "operator"
+    assert find("operator").name == "operator"
     assert parts_of(["operator", "second-vault"]) == ["standins"]
     assert set(parts_of(["operator"], upstream=True)) <= set(all_parts())
 
 
 def test_the_stand_in_runs_the_image_that_was_brought_with_a_labs_patience(tmp_path: Path) -> None:
-    found = operator.manifests(site(tmp_path))
+    found = operator.manifests(context(tmp_path))
     assert container(found)["image"] == IMAGES["standins"]
     assert "--superseded-lease-grace=10s" in container(found)["args"]
     assert "--leader-elect" in container(found)["args"]
 
 
 def test_kinds_and_namespace_come_before_what_needs_them(tmp_path: Path) -> None:
-    kinds = [document["kind"] for document in operator.manifests(site(tmp_path))]
+    kinds = [document["kind"] for document in operator.manifests(context(tmp_path))]
     served = kinds.count("CustomResourceDefinition")
     assert served == len(operator.KINDS)
     assert kinds[: served + 1] == served * ["CustomResourceDefinition"] + ["Namespace"]
@@ -105,7 +108,7 @@ def test_kinds_and_namespace_come_before_what_needs_them(tmp_path: Path) -> None
 def test_every_kind_that_is_waited_for_is_in_the_manifests(tmp_path: Path) -> None:
     plurals = {
         document["spec"]["names"]["plural"]
-        for document in operator.manifests(site(tmp_path))
+        for document in operator.manifests(context(tmp_path))
         if document["kind"] == "CustomResourceDefinition"
     }
     assert plurals == set(operator.KINDS)
@@ -113,7 +116,7 @@ def test_every_kind_that_is_waited_for_is_in_the_manifests(tmp_path: Path) -> No
 
 def test_it_is_installed_and_tried_and_the_trial_leaves_nothing(tmp_path: Path) -> None:
     cluster = Cluster()
-    said = operator.OperatorIntegration().install(site(tmp_path, cluster))
+    said = operator.OperatorIntegration().install(context(tmp_path, cluster))
     assert "stand-in" in said
     assert "VaultConnection/trial" in cluster.applied
     assert ("VaultConnection", "trial") not in cluster.objects
@@ -126,12 +129,12 @@ def test_an_operator_that_does_not_reach_vault_is_not_installed(
     monkeypatch.setattr(operator, "TRIAL_SECONDS", 0.0)
     cluster = Cluster(valid=False)
     with pytest.raises(GaveUp, match="connection to Vault valid"):
-        operator.OperatorIntegration().install(site(tmp_path, cluster))
+        operator.OperatorIntegration().install(context(tmp_path, cluster))
     assert ("VaultConnection", "trial") not in cluster.objects
 
 
 def test_upstreams_chart_gets_the_pinned_images(tmp_path: Path) -> None:
-    controller = operator.values(site(tmp_path, upstream=True))["controller"]
+    controller = operator.values(context(tmp_path, upstream=True))["controller"]
     assert controller["manager"]["image"] == {
         "repository": "docker.io/hashicorp/vault-secrets-operator",
         "tag": "1.4.1",

@@ -17,12 +17,12 @@ from harness.base.errors import EnvironmentLacks
 from harness.base.paths import CHECKOUT
 from harness.base.redact import MASK, register
 from harness.notebook.render import render
-from harness.proving.environment import Keeper
+from harness.proving.environment import SessionEnvironment
 from harness.proving.plugin import redact_report, refusal
 from tests.fakes import toylab
 from tests.fakes.toylab import toy
 
-ACCESS = Keeper.access
+ACCESS = SessionEnvironment.access
 new_code: Any = nbformat.v4.new_code_cell
 writes: Any = nbformat.writes
 
@@ -90,12 +90,12 @@ def test_an_environment_that_cannot_be_had_is_tried_once_and_told_shortly(
 ) -> None:
     tried: list[object] = []
 
-    def up(self: Keeper, needs: tuple[str, ...]) -> None:
+    def up(self: SessionEnvironment, needs: tuple[str, ...]) -> None:
         tried.append(needs)
         raise EnvironmentLacks("there is no engine", hint="start one")
 
-    monkeypatch.setattr(Keeper, "access", ACCESS)
-    monkeypatch.setattr(Keeper, "_up", up)
+    monkeypatch.setattr(SessionEnvironment, "access", ACCESS)
+    monkeypatch.setattr(SessionEnvironment, "_up", up)
     source = "import pytest\n" + "".join(
         f"@pytest.mark.live\ndef test_{n}(environment): pass\n" for n in (1, 2)
     )
@@ -132,11 +132,11 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
     config: Any = SimpleNamespace(
         option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
     )
-    keeper = Keeper(config)
+    session_environment = SessionEnvironment(config)
     for needs in ((), ("csi",), (), ("operator",), ("csi", "operator")):
-        keeper.access(needs)
+        session_environment.access(needs)
     assert asked == [(), ("operator",)]
-    keeper.close()
+    session_environment.close()
     assert removed == ["test"]
 
 
@@ -160,9 +160,9 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
     config: Any = SimpleNamespace(
         option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
     )
-    keeper = Keeper(config)
-    keeper.access()
-    keeper.close()
+    session_environment = SessionEnvironment(config)
+    session_environment.access()
+    session_environment.close()
 
 
 def test_live_tests_are_left_out_unless_asked_for(pytestconfig: pytest.Config) -> None:
@@ -237,6 +237,8 @@ def toy_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, "the run sets it; the original comes back")
     monkeypatch.setenv("TOY_STATE", str(pytester.path))
     toylab.install(monkeypatch.setattr)
-    monkeypatch.setattr(Keeper, "access", lambda self, needs=(): toylab.access(pytester.path))
-    monkeypatch.setattr(Keeper, "close", lambda self: print("closed"))
+    monkeypatch.setattr(
+        SessionEnvironment, "access", lambda self, needs=(): toylab.access(pytester.path)
+    )
+    monkeypatch.setattr(SessionEnvironment, "close", lambda self: print("closed"))
     return pytester.runpytest_inprocess

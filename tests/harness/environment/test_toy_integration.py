@@ -1,0 +1,183 @@
+"""Adding an integration is adding one file: it is found, installed, repaired and removed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docker.errors import NotFound
+
+from harness import integrations
+from harness.base import paths
+from harness.base.errors import UsageError
+from harness.base.progress import Progress, Silent
+from harness.environment import parts
+from harness.environment.bringup import BringUp
+from harness.environment.cluster import Cluster
+from harness.environment.environment import Environment, Options
+from harness.lab.catalog import all_labs, find_lab
+from harness.lab.context import LabContext
+from harness.servers.vault import VaultServer
+from harness.supply.base import Provided, all_parts
+from harness.supply.engine import engine
+from tests.fakes import toyintegration
+
+Data = dict[str, Any]
+
+
+class Container:
+    """One container of the fake engine."""
+
+    def __init__(self, engine: Engine, name: str, labels: Data) -> None:
+        self.engine, self.name, self.labels, self.status = engine, name, labels, "running"
+
+    def remove(self, **_: object) -> None:
+        del self.engine.by_name[self.name]
+
+
+class Engine:
+    """As much of a docker client as bringing an environment up and down takes."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Container] = {}
+        self.networks: Any = SimpleNamespace(get=self._no_network, create=lambda *_, **__: None)
+        self.volumes: Any = SimpleNamespace(list=lambda **_: [])
+        self.containers = self
+        self.images_loaded: list[str] = []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def run(self, image: str, command: object, *, name: str, labels: Data, **_: object) -> None:
+        self.by_name[name] = Container(self, name, labels)
+
+    def get(self, name: str) -> Container:
+        if name not in self.by_name:
+            raise NotFound(name)
+        return self.by_name[name]
+
+    def list(self, filters: Data, **_: object) -> list[Container]:
+        key, _, value = filters["label"].partition("=")
+        return [one for one in self.by_name.values() if one.labels.get(key) == value]
+
+    def _no_network(self, name: str) -> None:
+        raise NotFound(name)
+
+
+class Kube:
+    """Keeps what is applied."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Data] = {}
+
+    def apply(self, document: Data) -> None:
+        self.objects[document["kind"], document["metadata"]["name"]] = document
+
+    def get(self, kind: str, name: str, *_: str) -> Data | None:
+        return self.objects.get((kind, name))
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """An engine, a supply, a cluster and a Vault that are always there."""
+    fake = Engine()
+    monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(engine, "client", lambda: fake)
+
+    def provide(
+        _option: str, _flavours: list[str], needs: list[str], _progress: Progress
+    ) -> tuple[Any, dict[str, Provided]]:
+        names = ["kind", "kubectl", "node", "vault", "app", *integrations.parts_of(needs)]
+        found = {
+            name: Provided(name, "1", "here", True, "", path=tmp_path / name)
+            if all_parts()[name].kind == "binary"
+            else Provided(name, "1", "here", True, "", image=f"{name}:1")
+            for name in names
+        }
+        return SimpleNamespace(name="offline", why="a test"), found
+
+    monkeypatch.setattr(parts, "provide", provide)
+    monkeypatch.setattr(Cluster, "up", lambda *_: True)
+    monkeypatch.setattr(Cluster, "lacks", lambda _, images: list(images))
+    monkeypatch.setattr(Cluster, "load", lambda *words: fake.images_loaded.append(words[3]))
+    monkeypatch.setattr(VaultServer, "up", lambda *_, **__: True)
+    monkeypatch.setattr(VaultServer, "ip", lambda _: "172.18.0.2")
+    monkeypatch.setattr(VaultServer, "token", "hvs.made-up-root-token-of-a-test")
+    kube = Kube()
+    monkeypatch.setattr(BringUp, "_kube", lambda _self, _namespace: kube)
+    return fake
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The one file."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    toyintegration.add(folder, monkeypatch)
+    yield
+    sys.modules.pop("harness.integrations.toy", None)
+
+
+@pytest.fixture
+def up() -> Callable[[], Environment]:
+    """Brings the environment up with the toy."""
+
+    def bring() -> Environment:
+        environment = Environment("unit")
+        environment.up(Options(needs=("toy",)), Silent())
+        return environment
+
+    return bring
+
+
+def test_one_file_is_installed_repaired_used_and_removed(
+    fake: Engine, toy: None, up: Callable[[], Environment]
+) -> None:
+    environment = up()
+    (name,) = fake.by_name
+    assert name == f"{paths.PROJECT}-unit-toy"
+    assert "app:1" in fake.images_loaded
+    assert LabContext(environment.access(), find_lab("01")).client("toy") == name
+    fake.by_name[name].status = "exited"
+    up()
+    assert fake.by_name[name].status == "running"
+    environment.down()
+    assert not fake.by_name
+    assert not environment.folder.exists()
+
+
+def test_without_the_file_there_is_no_such_integration() -> None:
+    with pytest.raises(UsageError, match="no integration 'toy'") as caught:
+        integrations.find("toy")
+    assert "second-vault" in caught.value.hint
+
+
+@pytest.mark.parametrize("word", ["helm", "base", "../toy", "second_vault", ""])
+def test_what_no_integration_is_called_is_refused(word: str) -> None:
+    with pytest.raises(UsageError, match="there is no integration"):
+        integrations.find(word)
+
+
+def test_every_integration_is_called_like_its_module_and_its_parts_are_pinned() -> None:
+    found = [integrations.find(name) for name in integrations.names()]
+    assert [one.name for one in found] == integrations.names()
+    assert {need for lab in all_labs() for need in lab.needs} <= {one.name for one in found}
+    for one in found:
+        assert one.about
+        assert {*one.parts, *(one.upstream_parts or ()), *one.pod_images} <= set(all_parts())
+
+
+def test_pods_find_the_images_of_either_supply_in_the_node() -> None:
+    for name in integrations.names():
+        one = integrations.find(name)
+        images = {
+            part
+            for part in (*one.parts, *(one.upstream_parts or ()))
+            if all_parts()[part].kind == "image"
+        }
+        # PostgreSQL runs beside the cluster; every other image is run by pods.
+        assert images - {"postgres"} == set(one.pod_images)
