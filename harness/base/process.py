@@ -13,9 +13,10 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from harness.base import tasks
 from harness.base.errors import LabError
@@ -45,7 +46,7 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     log: Path | None = None,
-    stdin: str | None = None,
+    stdin: str | Iterable[bytes] | None = None,
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
     hint: str = "",
@@ -54,10 +55,10 @@ def run(
     """Run `argv` and return its standard output and error, interleaved.
 
     `env` is added to this process's environment. With `log`, output is appended there
-    as it comes. `timeout` is in seconds. With `niceness` it gets what other programs leave of
-    the processors (nice(1), added to this process's own). Raises CommandFailed on a status other
-    than 0 and on a time-out, with the last lines that were printed; tasks.Ended when the
-    task of this thread was ended meanwhile.
+    as it comes. `stdin` is what the program reads. `timeout` is in seconds. With `niceness`
+    it gets what other programs leave of the processors (nice(1), added to this process's own).
+    Raises CommandFailed on a status other than 0 and on a time-out, with the last lines that
+    were printed; tasks.Ended when the task of this thread was ended meanwhile.
     """
     tasks.check()
     words = [str(word) for word in argv]
@@ -86,8 +87,7 @@ def run(
     try:
         with tasks.stopping(lambda: end_group(process)):
             if stdin is not None and process.stdin:
-                process.stdin.write(stdin)
-                process.stdin.close()
+                _feed(process.stdin, stdin)
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
@@ -117,6 +117,20 @@ def run(
             hint=hint,
         )
     return output
+
+
+def _feed(pipe: IO[str], content: str | Iterable[bytes]) -> None:
+    """Write `content` to a program that may end before it has read all of it.
+
+    Its status and its words then say why; that the pipe is broken says nothing.
+    """
+    with suppress(BrokenPipeError), pipe:
+        if isinstance(content, str):
+            pipe.write(content)
+            return
+        raw = pipe.buffer  # type: ignore[attr-defined] # Popen opens it as a TextIOWrapper
+        for chunk in content:
+            raw.write(chunk)
 
 
 def _give_way(process: subprocess.Popen[str], niceness: int) -> None:

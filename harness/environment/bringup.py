@@ -156,9 +156,11 @@ class BringUp:
         made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
         for_pods = integrations.images_for_pods(self.record["needs"]) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
-        for image in cluster.lacks(wanted):
-            self.progress.update("cluster", f"loading image {image}")
-            cluster.load(kind, kubectl, image, log)
+        node_images = cluster.images()
+        lacking = node_images.lacks(wanted)
+        if lacking:
+            self.progress.update("cluster", f"loading images: {', '.join(lacking)}")
+            node_images.load(lacking)
         return "created, ready" if made else "was running"
 
     def _start_vault(self) -> str:

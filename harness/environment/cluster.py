@@ -13,7 +13,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,12 @@ from urllib3.exceptions import HTTPError
 
 from harness.base import process, tasks
 from harness.base.errors import LabError
-from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, KubeRefused, Object, Objects
 from harness.controlplane import encryption
 from harness.controlplane.change import ControlPlane
 from harness.supply.engine import engine
+from harness.supply.node_images import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0
@@ -47,7 +47,7 @@ class Cluster:
         self.network = network
         self.kubeconfig = folder / "kubeconfig"
         self._complete = folder / "cluster.complete"
-        # The engine's image IDs of what `load` has copied into the node.
+        # What was copied into the node.
         self._loaded = folder / "loaded.json"
         # The process group of a kind that runs now.
         self._creator = folder / "kind.pid"
@@ -89,30 +89,13 @@ class Cluster:
         self.kubeconfig.unlink(missing_ok=True)
         self._loaded.unlink(missing_ok=True)
 
-    def load(self, kind: Path, kubectl: Path, image: str, log: Path) -> None:
-        """Copy an image from the engine into the node, where pods find it without a pull."""
-        identity = engine.image_id(image)
-        self._kind_cluster(kind, kubectl, "", log).load_docker_image(image)
-        write_json(self._loaded, {**read_json(self._loaded), image: identity})
-
     def node(self) -> Container | None:
         """The node's container, or None when there is none."""
         return engine.container(self.node_name)
 
-    def lacks(self, images: Iterable[str]) -> list[str]:
-        """Those of `images` that the node's containerd does not have as the engine has them.
-
-        One that was loaded before the engine's was built anew is lacking; one that the node
-        image brought is not.
-        """
-        loaded = read_json(self._loaded)
-        listed = _exec(self.node_name, ["ctr", "-n", "k8s.io", "images", "ls", "-q"]).split()
-        return [
-            image
-            for image in images
-            if full_name(image) not in listed
-            or (image in loaded and loaded[image] != engine.image_id(image))
-        ]
+    def images(self) -> NodeImages:
+        """What the node has of the engine's images."""
+        return NodeImages(self.node_name, self._loaded)
 
     def wait_ready(self) -> None:
         """Wait until the node is Ready and the cluster's DNS answers."""
@@ -225,11 +208,6 @@ class Cluster:
                 tail=20
             ).decode(errors="replace")
         return _exec(self.node_name, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
-
-
-def full_name(image: str) -> str:
-    """An image's name as containerd has it: with the registry, Docker Hub unless it is named."""
-    return image if "." in image.partition("/")[0] else f"docker.io/{image}"
 
 
 def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 
-from harness.base import process
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import PROJECT
 from harness.supply import oci
@@ -116,49 +114,25 @@ def archive_of(entry: Path, reference: str, labels: Mapping[str, str]) -> Iterat
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def save(references: Iterable[str], target: Path) -> None:
-    """Write images to one archive for `kind load image-archive`, this platform's only.
+def saved(reference: str) -> Generator[bytes]:
+    """An image of the engine as an archive, chunk by chunk: this platform's only.
 
     With the containerd image store an engine keeps the index of all platforms but the
     content of one, and a node that imports the whole index fails on what is missing.
     """
     with _engine() as client:
-        names = list(references)
-        parameters: dict[str, Any] = {"names": names}
+        parameters: dict[str, Any] = {"names": [reference]}
         if _api(client) >= PLATFORM_API:
-            version = client.version()
-            platform = {"os": version["Os"], "architecture": version["Arch"]}
-            parameters["platform"] = json.dumps(platform)
+            system, _, machine = engine.platform_of(client).partition("/")
+            parameters["platform"] = json.dumps({"os": system, "architecture": machine})
         url = f"{client.api.base_url}/v{client.api.api_version}/images/get"
-        partial = target.with_suffix(".partial")
-        try:
-            with (
-                client.api.get(url, params=parameters, stream=True) as response,
-                partial.open("wb") as file,
-            ):
-                if response.status_code == requests.codes.not_found:
-                    raise EnvironmentLacks(
-                        f"the engine does not have all of {', '.join(names)}",
-                        hint="./lab up provides them",
-                    )
-                response.raise_for_status()
-                for chunk in response.iter_content(_CHUNK):
-                    file.write(chunk)
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
-
-
-def load_into_cluster(cluster: str, references: Iterable[str], kind: Path) -> None:
-    """Load images of the engine into every node of the kind cluster named `cluster`."""
-    with tempfile.TemporaryDirectory(prefix="images-") as folder:
-        archive = Path(folder) / "images.tar"
-        save(references, archive)
-        process.run(
-            [kind, "load", "image-archive", archive, "--name", cluster],
-            timeout=600,
-            hint="./lab status",
-        )
+        with client.api.get(url, params=parameters, stream=True) as response:
+            if response.status_code == requests.codes.not_found:
+                raise EnvironmentLacks(
+                    f"the engine does not have {reference}", hint="./lab up provides it"
+                )
+            response.raise_for_status()
+            yield from response.iter_content(_CHUNK)
 
 
 @contextmanager

@@ -120,6 +120,12 @@ def _ask() -> Engine:
     return capabilities.describe(address(), version, info)
 
 
+def platform_of(client: docker.DockerClient) -> str:
+    """What the engine runs, as `linux/amd64` (this machine may be another: macOS)."""
+    version = client.version()
+    return f"{version['Os']}/{version['Arch']}"
+
+
 def bind_mode(mode: str) -> str:
     """The mode of a bind mount ("ro", "rw"), with the label that SELinux asks for."""
     with closing(client()) as asked:

@@ -28,8 +28,9 @@ from harness.base.paths import PROJECT, cache_root, clusters
 from harness.base.redact import redact
 from harness.supply import images, libraries, standin_files
 from harness.supply.base import Part
+from harness.supply.engine.engine import platform_of
 from harness.supply.images import KEY_LABEL, MANAGED_LABEL
-from harness.supply.online.registries import LocalImage, local, platform_of
+from harness.supply.online.registries import LocalImage, local
 
 Say = Callable[[str], None]
 

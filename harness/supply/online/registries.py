@@ -23,6 +23,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.redact import redact
+from harness.supply.engine.engine import platform_of
 from harness.supply.lock import Lock
 
 Say = Callable[[str], None]
@@ -100,22 +101,16 @@ def local(client: docker.DockerClient, reference: str) -> LocalImage | None:
         attributes = client.images.get(reference).attrs
     except ImageNotFound:
         return None
-    made_for, engine = attributes.get("Architecture") or "", platform_of(client)
-    if made_for and made_for != engine.partition("/")[2]:
+    made_for, runs = attributes.get("Architecture") or "", platform_of(client)
+    if made_for and made_for != runs.partition("/")[2]:
         raise EnvironmentLacks(
-            f"the image {reference} in the engine is for {made_for}, the engine is {engine}",
+            f"the image {reference} in the engine is for {made_for}, the engine is {runs}",
             where="the container engine's images",
             hint=f"docker image rm {reference}, then the same command again",
         )
     digests = (name.partition("@")[2] for name in attributes.get("RepoDigests") or [])
     labels = (attributes.get("Config") or {}).get("Labels") or {}
     return LocalImage(attributes["Id"], tuple(digests), dict(labels))
-
-
-def platform_of(client: docker.DockerClient) -> str:
-    """What the engine runs, as `linux/amd64` (this machine may be another: macOS)."""
-    version = client.version()
-    return f"{version['Os']}/{version['Arch']}"
 
 
 def pull(client: docker.DockerClient, wanted: Reference, lock: Lock, say: Say) -> LocalImage:

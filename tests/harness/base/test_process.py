@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,26 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_a_program_reads_what_it_is_fed() -> None:
+    chunks = (b"x" * 70_000 for _ in range(3))
+    assert run(["wc", "-c"], stdin=chunks).strip() == "210000"
+    assert run(["cat"], stdin="a line\n") == "a line\n"
+
+
+def test_a_program_that_ends_before_it_has_read_all_tells_why() -> None:
+    endless = (b"x" * 70_000 for _ in itertools.count())
+    with pytest.raises(CommandFailed) as caught:
+        run(["sh", "-c", "echo no room; exit 3"], stdin=endless)
+    assert caught.value.status == 3
+    assert "no room" in caught.value.output
+
+
+def test_a_program_is_ended_when_what_it_is_fed_breaks_off() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"begun"
+        raise ConnectionError("the engine went away")
+
+    with pytest.raises(ConnectionError, match="went away"):
+        run(["cat"], stdin=broken())
