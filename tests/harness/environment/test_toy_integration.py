@@ -24,6 +24,7 @@ from harness.lab.context import LabContext
 from harness.servers.vault import VaultServer
 from harness.supply.base import Provided, all_parts
 from harness.supply.engine import engine
+from harness.supply.node_images import NodeImages
 from tests.fakes import toyintegration
 
 Data = dict[str, Any]
@@ -102,8 +103,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     monkeypatch.setattr(parts, "provide", provide)
     monkeypatch.setattr(Cluster, "up", lambda *_: True)
-    monkeypatch.setattr(Cluster, "lacks", lambda _, images: list(images))
-    monkeypatch.setattr(Cluster, "load", lambda *words: fake.images_loaded.append(words[3]))
+    monkeypatch.setattr(NodeImages, "lacks", lambda _, images: list(images))
+    monkeypatch.setattr(NodeImages, "load", lambda _, images: fake.images_loaded.extend(images))
     monkeypatch.setattr(VaultServer, "up", lambda *_, **__: True)
     monkeypatch.setattr(VaultServer, "ip", lambda _: "172.18.0.2")
     monkeypatch.setattr(VaultServer, "token", "hvs.made-up-root-token-of-a-test")
