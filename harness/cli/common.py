@@ -76,10 +76,10 @@ def context(name: str, lab: Lab) -> LabContext:
 
 def one_step(what: str, env: str) -> tuple[Runner, Step]:
     """The one step that `what` names, and a runner for its lab. Raises UsageError."""
-    from harness.lab import catalog
+    from harness.lab.catalog import find_steps
     from harness.session.runner import Runner
 
-    lab, steps = catalog.find_steps(what)
+    lab, steps = find_steps(what)
     if len(steps) > 1:
         raise UsageError(f"{what} is a whole lab", hint=f"name one of its steps: {lab.number}.1")
     return Runner(context(env, lab)), steps[0]

@@ -74,29 +74,37 @@ class Keys:
         """Wait for an answer: "go", "back", "skip", "quit" or a number up to `highest`.
 
         A number ends by Enter, or at once when no longer one is possible; Escape forgets
-        it. `echo` is told what to show behind the prompt. Keys without a meaning are
-        passed over.
+        it. Enter after a number above `highest` forgets it, too: it is neither a jump to
+        its first digits nor "go". `echo` shows what was typed behind the prompt. Keys
+        without a meaning are passed over.
         """
         number = ""
         while True:
             key = self._read()
             if key.isdigit() and key.isascii():
                 typed = int(number + key)
-                if not 1 <= typed <= highest:
+                if not 1 <= typed < 1000:
                     continue
                 number = str(typed)
-                echo(number)
-                if typed * 10 > highest:
+                echo(number if typed <= highest else f"{number}?")
+                if highest < typed * 10 and typed <= highest:
                     return typed
             elif key in _ERASE or key == _ESCAPE:
                 number = number[:-1] if key in _ERASE else ""
                 echo(number)
             elif number and _MEANINGS.get(key) == GO:
-                return int(number)
+                if int(number) <= highest:
+                    return int(number)
+                number = ""
+                echo(number)
             elif key.lower() in _MEANINGS:
                 return _MEANINGS[key.lower()]
             elif key in _MEANINGS:
                 return _MEANINGS[key]
+
+    def confirm(self) -> bool:
+        """Wait for a key: true for Enter (and what means the same), false for any other."""
+        return _MEANINGS.get(self._read()) == GO
 
     def _read(self) -> str:
         """One key; a special key comes as the several characters that it sends at once."""

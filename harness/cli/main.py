@@ -46,7 +46,8 @@ def up(
     supply: SupplyName = "auto",
     vault: FlavourName = None,
     vault_port: Annotated[
-        int | None, typer.Option(help="Port of Vault on 127.0.0.1; a free one by default.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of Vault on 127.0.0.1; a free one by default."),
     ] = None,
 ) -> None:
     """Bring the environment up, or repair it; with what the named labs need."""

@@ -25,7 +25,7 @@ from harness.base.wait import pause
 from harness.cli.keypress import BACK, QUIT, SKIP, Keys
 from harness.cli.tour import Tour, shortened
 from harness.lab.steps import Step
-from harness.session.runner import Runner
+from harness.session.runner import DONE, Runner
 
 MARGIN = 4
 PROMPT = "Enter go   s skip   b back   1-{last} jump   q end"
@@ -61,7 +61,8 @@ class Presentation(Tour):
                 if answer == QUIT:
                     raise Ended
                 if isinstance(answer, int):
-                    position, last = answer, max(last, answer)
+                    if self._may_jump(runner, step, answer):
+                        position, last = answer, max(last, answer)
                 elif answer == BACK:
                     position = max(1, position - 1)
                 elif answer == SKIP or self._attempt(partial(self._tell, runner, step)):
@@ -75,6 +76,20 @@ class Presentation(Tour):
             self.console.print(Text(f"\n{redact(str(error))}", style="red"))
             return False
         return True
+
+    def _may_jump(self, runner: Runner, here: Step, number: int) -> bool:
+        """Whether the speaker wants to jump although that undoes work of more than one step."""
+        lost = [
+            step
+            for step in here.lab.steps[number - 1 : here.number]
+            if runner.progress.state(step) in DONE
+        ]
+        if len(lost) < 2:
+            return True
+        question = f"That undoes {lost[0].id} to {lost[-1].id}. Enter to do so, any other key: stay"
+        self.keys.forget()
+        self.console.print(Text(question, style="yellow"))
+        return self.keys.confirm()
 
     def _ask(self, count: int) -> str | int:
         prompt = PROMPT.format(last=count)

@@ -29,13 +29,15 @@ from harness.cli.common import (
 
 @app.command()
 def run(
-    lab: Annotated[str, typer.Argument(help="A lab's number; all labs without it.")] = "",
+    lab: Annotated[str, typer.Argument(help="A lab (01) or a step (01.3); all labs without.")] = "",
     env: EnvName = "lab",
     supply: SupplyName = "auto",
     vault: FlavourName = None,
-    first: Annotated[int, typer.Option("--from", help="First step.")] = 1,
+    first: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
     last: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over, do not go on.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Undo what is done, then tell it.")
+    ] = False,
     present: Annotated[
         bool, typer.Option("--present", help="For a stage: wait for a key before each step.")
     ] = False,
@@ -47,14 +49,11 @@ def run(
     """Bring everything up and tell the labs, step by step: explained, run, checked."""
     from harness.cli.keypress import need_terminal
     from harness.cli.present import Ended, Presentation
+    from harness.cli.selection import find_range
     from harness.cli.tour import Tour
     from harness.environment.prefetch import fetching
-    from harness.lab import catalog
 
-    labs = [catalog.find_lab(lab)] if lab else list(catalog.all_labs())
-    if lab:
-        labs[0].find(first)
-        labs[0].find(last or first)
+    chosen = find_range(lab, first, last)
     console = Console(highlight=False)
     tour = Tour(console)
     if present:
@@ -63,13 +62,13 @@ def run(
     elif speed is not None:
         raise UsageError("--speed is how fast --present types", hint="add --present")
     with suppress(Ended), ExitStack() as beside:
-        for one in labs:
+        for at, (one, begin, end) in enumerate(chosen):
             # What only a later lab needs is not built before the first one starts.
             tour.access = bring_up(env, supply, vault, needs=one.needs)
-            if one is labs[0]:
-                log = tour.access.state / "fetch.log"
-                beside.enter_context(fetching(labs[1:], supply, tour.access.flavour, log))
-            tour.run(one, first, last, fresh)
+            if at == 0:
+                log, later = tour.access.state / "fetch.log", [lab for lab, *_ in chosen[1:]]
+                beside.enter_context(fetching(later, supply, tour.access.flavour, log))
+            tour.run(one, begin, end, fresh)
     tour.summary()
 
 
@@ -78,10 +77,10 @@ def check(
     what: Annotated[str, typer.Argument(help="A lab (01) or a step (01.3).")], env: EnvName = "lab"
 ) -> None:
     """Check a lab or a step as it stands; says what is not yet true."""
-    from harness.lab import catalog
+    from harness.lab.catalog import find_steps
     from harness.session.runner import Runner
 
-    lab, steps = catalog.find_steps(what)
+    lab, steps = find_steps(what)
     runner = Runner(context(env, lab))
     failed = 0
     for step in steps:
@@ -105,10 +104,10 @@ def solve(
     env: EnvName = "lab",
 ) -> None:
     """Do a step and all before it that are not done yet, or a whole lab."""
-    from harness.lab import catalog
+    from harness.lab.catalog import find_steps
     from harness.session.runner import DONE, Runner
 
-    lab, steps = catalog.find_steps(what)
+    lab, steps = find_steps(what)
     runner = Runner(context(env, lab))
     for step in lab.steps[: steps[-1].number]:
         if runner.progress.state(step) in DONE and step is not steps[-1]:
@@ -151,11 +150,11 @@ def watch(
     """Check the current step as things change, and move on when it passes."""
     from harness.cli.status import first_open
     from harness.cli.watch import Watch
-    from harness.lab import catalog
+    from harness.lab.catalog import find_steps
     from harness.session.runner import Runner
 
     what = what or first_open(environment(env))
-    lab, steps = catalog.find_steps(what)
+    lab, steps = find_steps(what)
     passed = Watch(Runner(context(env, lab)), Console(highlight=False)).run(steps)
     messages.print(f"{what}: nothing left to watch, {len(passed)} steps passed", style="green")
 
@@ -166,10 +165,10 @@ def reset(
     env: EnvName = "lab",
 ) -> None:
     """Return to the state before a step, or remove everything of a lab."""
-    from harness.lab import catalog
+    from harness.lab.catalog import find_steps
     from harness.session.runner import Runner
 
-    lab, steps = catalog.find_steps(what)
+    lab, steps = find_steps(what)
     runner = Runner(context(env, lab))
     done = runner.undo(steps[0]) if "." in what else runner.reset()
     for line in done:
@@ -185,7 +184,9 @@ def learn(
     ] = False,
     env: EnvName = "lab",
     supply: SupplyName = "auto",
-    port: Annotated[int, typer.Option(help="Port of JupyterLab on 127.0.0.1.")] = 8888,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of JupyterLab on 127.0.0.1.")
+    ] = 8888,
     browser: Annotated[bool, typer.Option("--browser", help="Open a browser, too.")] = False,
 ) -> None:
     """Open the labs as notebooks in JupyterLab."""

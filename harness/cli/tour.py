@@ -55,29 +55,57 @@ class Tour:
         runner = Runner(context)
         steps = lab.steps[first - 1 : last]
         self._opening(lab)
-        if fresh or all(runner.progress.state(step) for step in steps):
-            if any(runner.progress.state(step) for step in lab.steps):
-                self.console.print(Text(f"Lab {lab.number} starts over.", style="dim"))
-            with context.quiet():
-                runner.undo(steps[0])
+        if fresh:
+            self._undo_from(runner, steps[0])
+        elif all(runner.progress.state(step) for step in steps):
+            self._nothing_to_tell(runner, steps)
+            return
         self._walk(runner, steps)
         if steps[-1] is lab.steps[-1]:
             self._closing(lab)
+
+    def _undo_from(self, runner: Runner, step: Step) -> None:
+        """Undo `step` and all later ones, and say so: that is what --fresh asks for."""
+        done = [other for other in step.lab.steps[step.number - 1 :] if runner.begun(other)]
+        if done:
+            what = done[0].id if len(done) == 1 else f"{done[0].id} to {done[-1].id}"
+            self.console.print(Text(f"Starting over: {what} is undone.", style="dim"))
+        with runner.context.quiet():
+            runner.undo(step)
+
+    def _nothing_to_tell(self, runner: Runner, steps: Sequence[Step]) -> None:
+        """All is done already. To tell it again means to undo it, which a person must ask for."""
+        for step in steps:
+            self._pass_by(runner, step)
+        lab = steps[0].lab
+        begin = f" --from {steps[0].number}" if steps[0] is not lab.steps[0] else ""
+        end = f" --to {steps[-1].number}" if steps[-1] is not lab.steps[-1] else ""
+        self.console.print(
+            Text(
+                f"Nothing is left to do here. ./lab run {lab.number}{begin}{end} --fresh undoes "
+                f"{steps[0].id} and all later steps, and starts over."
+            )
+        )
 
     # -- one step -----------------------------------------------------------------------
 
     def _walk(self, runner: Runner, steps: Sequence[Step]) -> None:
         """Tell these steps in order, but for those that are done or skipped."""
         for step in steps:
-            state = runner.progress.state(step)
-            if state:
-                note = "skipped" if state == SKIPPED else "done before"
-                self.console.print(Text(f"✓ {step.id} {step.title} ({note})", style="dim"))
+            if self._pass_by(runner, step):
                 continue
             # What an interrupted attempt left would make the real calls fail.
             runner.reach(step, self._show_done)
             self._heading(step)
             self._tell(runner, step)
+
+    def _pass_by(self, runner: Runner, step: Step) -> bool:
+        """Whether the step was done or skipped before; says so."""
+        state = runner.progress.state(step)
+        if state:
+            note = "skipped" if state == SKIPPED else "done before"
+            self.console.print(Text(f"✓ {step.id} {step.title} ({note})", style="dim"))
+        return bool(state)
 
     def _tell(self, runner: Runner, step: Step) -> None:
         started = time.monotonic()

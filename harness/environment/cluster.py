@@ -13,6 +13,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -33,6 +34,7 @@ from harness.supply.node_images import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0
+_OWN_GROUP = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
 DNS = "k8s-app=kube-dns"
 # By way of the API server, the port of CoreDNS' plugin "ready".
 DNS_READY = "/api/v1/namespaces/kube-system/pods/{pod}:8181/proxy/ready"
@@ -188,11 +190,10 @@ class Cluster:
             f"cd {shlex.quote(str(folder))}\n"
             f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
             f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
-            # Job control gives what runs in the background a process group of its own.
-            "set -m\n"
-            f'{shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1 &\n'
-            f"echo $! >{shlex.quote(str(self._creator))}\n"
-            "wait $!\n",
+            f"echo $$ >{shlex.quote(str(self._creator))}\n"
+            # A process group of its own, on every system: a shell's job control wants a terminal.
+            f"exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(_OWN_GROUP)} "
+            f'{shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
             encoding="utf-8",
         )
         shim.chmod(0o700)

@@ -48,7 +48,20 @@ def find_lab(number: str) -> Lab:
 
 
 def find_steps(selector: str) -> tuple[Lab, list[Step]]:
-    """What `01` or `01.3` or `01.trust_cluster` names: a lab and some of its steps."""
-    number, _, step = selector.partition(".")
+    """The lab that `selector` names, and the steps of it: all, or the one it names.
+
+    `01`, `1` and `lab01` name a lab; `01.3`, `1.3`, `01.03` and `01.trust_cluster` a step.
+
+    Raises UsageError for a lab or a step that is not there, and for a dot without a step:
+    `reset 01.` must not be taken for `reset 01`.
+    """
+    number, dot, step = selector.strip().partition(".")
     lab = find_lab(number)
-    return lab, [lab.find(step)] if step else list(lab.steps)
+    if not dot:
+        return lab, list(lab.steps)
+    if not step:
+        raise UsageError(
+            f"{selector!r} names no step",
+            hint=f"{lab.number} for the whole lab, {lab.number}.1 for its first step",
+        )
+    return lab, [lab.find(str(int(step)) if step.isdecimal() else step)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import select
@@ -19,12 +20,14 @@ from harness.base.errors import LabError, UsageError
 from harness.cli import present
 from harness.cli.keypress import BACK, GO, QUIT, SKIP, Keys, need_terminal
 from harness.cli.present import Ended, Presentation, laid_out
+from harness.cli.tour import Tour
 from harness.lab.context import LabContext
 from harness.session.runner import DONE, Runner
 from tests.fakes import toylab
 from tests.fakes.toylab import toy
 
-PROMPT = b"q end"
+# The question before each step, and the one before several steps are undone.
+PROMPTS = (b"q end", b"key: stay")
 
 
 class Terminal:
@@ -60,7 +63,7 @@ class Terminal:
                 self.output += os.read(self._master, 4096)
             except OSError:  # nobody holds the other end any more
                 return
-            while self.output.count(PROMPT) > answered:
+            while sum(map(self.output.count, PROMPTS)) > answered:
                 answered += 1
                 os.write(self._master, self._keys.pop(0) if self._keys else b"q")
 
@@ -209,7 +212,7 @@ def test_typing_takes_the_time_that_was_asked_for(
         ("\x04", 5, QUIT),
         ("3", 5, 3),
         ("zx3", 5, 3),
-        ("0934", 5, 3),
+        ("09\n34", 5, 3),
         ("12", 13, 12),
         ("1\n", 13, 1),
         ("1\x7f7", 13, 7),
@@ -281,3 +284,42 @@ def test_what_is_short_or_laid_out_already_stays() -> None:
     assert laid_out("vault status", 72) == "vault status"
     script = "kubectl exec app -- sh -c '\n" + "x" * 100 + "\n'"
     assert laid_out(script, 72) == script
+
+
+def test_a_number_above_the_last_step_is_no_jump_and_no_go(
+    runner: Runner, terminal: Callable[..., Terminal]
+) -> None:
+    screen = terminal("\n", "7\nq")
+    with pytest.raises(Ended):
+        present_toy(runner, screen)
+    screen.close()
+    assert states(runner) == ["solved", "", ""]
+    assert "7?" in screen.output.decode()
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("n", True), ("\n", False)])
+def test_a_jump_that_undoes_several_steps_asks_first(
+    runner: Runner, terminal: Callable[..., Terminal], answer: str, kept: bool
+) -> None:
+    screen = terminal("\n", "\n", "1", answer, "q")
+    with pytest.raises(Ended):
+        present_toy(runner, screen)
+    screen.close()
+    assert "That undoes 90.1 to 90.2" in screen.output.decode()
+    assert states(runner) == (["solved", "solved", ""] if kept else ["", "", ""])
+
+
+def test_a_finished_lab_is_told_again_only_when_asked(runner: Runner, tmp_path: Path) -> None:
+    for step in toy.steps:
+        runner.solve(step)
+    out = Console(file=io.StringIO(), width=120)
+    for first, last, command in ((1, None, "run 90 --fresh"), (2, 2, "--from 2 --to 2 --fresh")):
+        tour = Tour(out, runner.context.access)
+        tour.run(toy, first, last)
+        assert tour.timings == []
+        assert states(runner) == ["solved"] * 3
+        assert command in out.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    tour = Tour(out, runner.context.access)
+    tour.run(toy, 2, 2, fresh=True)
+    assert [timing.step.number for timing in tour.timings] == [2]
+    assert "Starting over: 90.2 to 90.3 is undone" in out.file.getvalue()  # type: ignore[attr-defined]  # as above
