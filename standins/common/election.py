@@ -82,7 +82,9 @@ class Election:
             await asyncio.sleep(self._retry)
             if not await self.take_part():
                 raise LeadershipLost(
-                    f"the Lease {self._where[2]} is another's or could not be renewed in time"
+                    "another replica holds the Lease"
+                    if self._renewed is None
+                    else "the Lease could not be renewed in time"
                 )
 
     async def resign(self) -> None:

@@ -71,7 +71,8 @@ def read(
 
     A flag goes before its variable unless `variables_first`; an empty variable is none.
     """
-    fields = {each.metadata["flag"]: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]  # T is a dataclass
+    every = dataclasses.fields(kind)  # type: ignore[arg-type]  # T is a dataclass
+    fields = {each.metadata["flag"]: each for each in every if "flag" in each.metadata}
     given = _given(fields, program, arguments)
     found: dict[str, Any] = {}
     for name, each in fields.items():

@@ -24,6 +24,7 @@ from standins.common import gojson
 from standins.common.connection import UNIX, Connection, base_url, tls_context
 
 Data = dict[str, Any]
+Query = Mapping[str, Collection[str]] | None
 
 # More than a Secret or a volume may hold; a bigger answer is of no use.
 LARGEST_ANSWER = 8 * 1024 * 1024
@@ -38,7 +39,8 @@ class VaultError(Exception):
     """Vault refused, or gave no answer of use.
 
     `status` is 0 when there was no answer, and `cause` then says why without method and URL.
-    `errors` are Vault's own. `passing` tells whether another try may help.
+    `errors` are Vault's own; `body` is the rest of its answer, which no text may quote.
+    `passing` tells whether another try may help.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class VaultError(Exception):
         *,
         status: int = 0,
         errors: tuple[str, ...] = (),
+        body: Data | None = None,
         cause: str = "",
         passing: bool = False,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.errors = errors
+        self.body = body or {}
         self.cause = cause
         self.passing = passing
 
@@ -71,7 +75,7 @@ class Reply:
 
 
 class Vault:
-    """Sends requests. Make it inside a running event loop and close it there."""
+    """Sends requests. Close it in the event loop that it was used in."""
 
     def __init__(self, *, connections: int = 0, keep_open: float = 15.0) -> None:
         """`connections` to one Vault at most, 0 for no limit; idle ones stay `keep_open` s."""
@@ -92,15 +96,13 @@ class Vault:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        query: Mapping[str, Collection[str]] | None = None,
+        query: Query = None,
         token: str = "",
         namespace: str = "",
-        allow: Collection[int] = (),
     ) -> Reply:
         """The answer to a request below /v1. `namespace` goes before that of the connection.
 
-        An answer that is no success raises VaultError unless its status is in `allow`.
-        Raises BadConnection, too.
+        Raises VaultError, also for an answer that is no success, and BadConnection.
         """
         url = request_url(to.address, path, query)
         headers = {**dict(to.headers), "X-Vault-Request": "true"}
@@ -128,7 +130,7 @@ class Vault:
             cause = describe(error, url)
             text = f'{method.capitalize()} "{url}": {cause}'
             raise VaultError(text, cause=cause, passing=not _hopeless(error)) from None
-        if not 200 <= answer.status < 300 and answer.status not in allow:
+        if not 200 <= answer.status < 300:
             raise refusal(
                 method, url, answer.status, found, answer.headers.get("X-Vault-Namespace", "")
             )
@@ -156,7 +158,7 @@ class Vault:
         return self._sessions[socket]
 
 
-def request_url(address: str, path: str, query: Mapping[str, Collection[str]] | None = None) -> URL:
+def request_url(address: str, path: str, query: Query = None) -> URL:
     """`path` below /v1 of the address, joined and escaped as Vault's Go client does it.
 
     That client cleans the path: `kubernetes/` and `//` are harmless. Nothing in a path begins
@@ -168,6 +170,12 @@ def request_url(address: str, path: str, query: Mapping[str, Collection[str]] | 
     if query:
         text += "?" + urlencode(sorted(query.items()), doseq=True)
     return URL(text, encoded=True)
+
+
+def deadline_exceeded(to: Connection, method: str, path: str, query: Query) -> VaultError:
+    """The error of a request for which the caller's time limit is over."""
+    url = request_url(to.address, path, query)
+    return VaultError(f'{method.capitalize()} "{url}": context deadline exceeded')
 
 
 def describe(error: Exception, url: URL) -> str:
@@ -205,6 +213,7 @@ def refusal(
         f"Code: {status}. {kind}:\n\n{lines}",
         status=status,
         errors=errors,
+        body=found,
         passing=status in (_TOO_MANY, _PRECONDITION)
         or (status >= 500 and status != _NOT_IMPLEMENTED),
     )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from standins.common.connection import Connection
-from standins.common.vault import Data, Vault, VaultError, request_url
+from standins.common.vault import Data, Query, Vault, VaultError, deadline_exceeded
 from standins.csi_provider.errors import ConfigError
 
 
@@ -66,7 +66,7 @@ class Transport:
         path: str,
         body: Mapping[str, Any] | None = None,
         *,
-        query: Mapping[str, Collection[str]] | None = None,
+        query: Query = None,
         token: str = "",
     ) -> Data:
         """The JSON object of a successful answer. Raises VaultError and BadConnection."""
@@ -87,5 +87,4 @@ class Transport:
                     # A back-off between tries; the time limit around it still holds.
                     await asyncio.sleep(self._patience.before(retry))
         except TimeoutError:
-            url = request_url(to.address, path, query)
-            raise VaultError(f'{method.capitalize()} "{url}": context deadline exceeded') from None
+            raise deadline_exceeded(to, method, path, query) from None

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
-from pathlib import Path
 
-from standins.operator import options, runtime, uninstall
-from standins.operator.kubehttp import HttpKube, from_kubeconfig, in_cluster
-from standins.operator.leader import LeadershipLost
+from standins.common.election import LeadershipLost
+from standins.common.flags import BadFlag
+from standins.common.kube import NoAccount
+from standins.common.logs import Log, configure
+from standins.operator import options, runtime, uninstall, watching
 
-log = logging.getLogger("operator")
+log = Log("standins.operator")
 
 
 async def _uninstall(chosen: options.Options) -> None:
-    access = from_kubeconfig(Path(chosen.kubeconfig)) if chosen.kubeconfig else in_cluster()
-    async with HttpKube(access) as kube:
+    async with runtime.open_kube(watching.access(chosen.kubeconfig)) as kube:
         await uninstall.remove_finalizers(kube, chosen.namespace)
 
 
@@ -25,19 +24,15 @@ def main() -> int:
     """The exit code: 0 after a signal, 1 when leadership was lost, 2 for bad flags."""
     try:
         chosen = options.read(sys.argv[1:], os.environ)
-    except options.BadOption as error:
+    except BadFlag as error:
         print(f"operator: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=chosen.log_level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
-    )
-    # One line an event would be most of the log; what goes wrong still shows.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    configure(chosen.log_level)
     code = 0
     try:
         asyncio.run(_uninstall(chosen) if chosen.uninstall else runtime.run(chosen))
-    except* LeadershipLost as lost:
-        log.error("%s", lost.exceptions[0])
+    except* (LeadershipLost, NoAccount) as ended:
+        log.error(str(ended.exceptions[0]))
         code = 1
     return code
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from standins.common import gojson
+from standins.common.kube import Kube
+from standins.common.logs import Log
+from standins.common.vault import VaultError
 from standins.operator import login, model
 from standins.operator.connections import Connections
-from standins.operator.kube import KubeApi
 from standins.operator.model import Obj
 from standins.operator.references import ReferenceRefused, Resolver
 from standins.operator.timing import uniform
-from standins.operator.vaultclient import VaultClient, View
-from standins.operator.vaulthttp import VaultApi, VaultError
+from standins.operator.vaultclient import VaultApi, VaultClient, View
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 # Below this many seconds of life a token is not worth another renewal.
 _TOO_SHORT = 2.0
@@ -60,7 +60,7 @@ class ClientCache:
 
     def __init__(
         self,
-        kube: KubeApi,
+        kube: Kube,
         resolver: Resolver,
         connections: Connections,
         ledger: Ledger,
@@ -163,7 +163,7 @@ class ClientCache:
         await self._ledger.opened(client)
         self._clients[key] = client
         self._watchers[key] = asyncio.create_task(self._keep_alive(client))
-        log.info("logged in key=%s auth=%s namespace=%s", key, client.auth_ref, consumer_namespace)
+        log.info("logged in", key=key, auth=client.auth_ref, namespace=consumer_namespace)
         return client
 
     async def _renew(self, client: VaultClient) -> None:
@@ -188,13 +188,13 @@ class ClientCache:
             except VaultError as error:
                 if error.forbidden or error.status == 400:
                     break
-                log.info("token of %s not renewed: %s", client.key, error)
+                log.info("token not renewed", key=client.key, error=error)
                 await asyncio.sleep(min(_RENEW_RETRY, max(left / 10, 0.1)))
             if client.expires < before + 1 and client.ttl < best / 2:
                 # Capped by its maximal life: a new login is due.
                 break
         if not client.closed:
-            log.info("token of %s ends; its secrets get a new one", client.key)
+            log.info("token ends; its secrets get a new one", key=client.key)
             self._lose(client)
 
     def _lose(self, client: VaultClient) -> None:

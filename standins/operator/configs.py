@@ -7,16 +7,16 @@ few seconds. A change of an auth or a connection ends the clients that were made
 from __future__ import annotations
 
 import hashlib
-import logging
 
 from standins.common import gojson
+from standins.common.logs import Log
+from standins.common.vault import VaultError
 from standins.operator import conditions, model, timing, transform
 from standins.operator.context import Context, release, report
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.references import ReferenceRefused
-from standins.operator.vaulthttp import VaultError
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 
 async def connection(context: Context, key: Key) -> float | None:

@@ -1,70 +1,70 @@
-"""Connection pools to Vault servers, one for each VaultConnection.
+"""The Vault of each VaultConnection.
 
-A pool outlives changes of its VaultConnection or CA: it is pointed at the new target, so
-that clients which hold it go on. Resolving a connection reads its CA from the Secret or the
-file named.
+A `VaultApi` outlives changes of its VaultConnection or CA: it is pointed at the new target, so
+that clients which hold it go on. Resolving a connection reads its CA from the Secret named.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from pathlib import Path
 
+from standins.common.connection import Connection, base_url, tls_context
+from standins.common.kube import Kube, Obj
+from standins.common.values import parse_duration
+from standins.common.vault import Vault
 from standins.operator import model
-from standins.operator.kube import KubeApi, get_or_none
-from standins.operator.model import Obj
-from standins.operator.vaulthttp import Target, VaultApi
+from standins.operator.vaultclient import Target, VaultApi
+
+# Connections to one Vault, however many secrets it has.
+_CONNECTIONS = 16
+_TIMEOUT = 60.0
 
 
 class Connections:
-    """Finds or makes the pool for a VaultConnection."""
+    """Finds or makes the access to the Vault of a VaultConnection."""
 
-    def __init__(self, kube: KubeApi) -> None:
+    def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._pools: dict[str, VaultApi] = {}
+        self._vault = Vault(connections=_CONNECTIONS)
+        self._known: dict[str, VaultApi] = {}
 
     @property
     def requests(self) -> int:
-        """Requests made by the present pools, for the metrics."""
-        return sum(pool.requests for pool in self._pools.values())
+        """Requests made so far, for the metrics."""
+        return self._vault.requests
 
     async def target(self, connection: Obj) -> Target:
         """`connection` resolved. ValueError says what is wrong with it."""
         spec, namespace = model.spec(connection), model.namespace(connection)
         authority = ""
         if name := spec.get("caCertSecretRef"):
-            secret = await get_or_none(self._kube, "Secret", namespace, name)
+            secret = await self._kube.find("Secret", namespace, name)
             encoded = ((secret or {}).get("data") or {}).get("ca.crt")
             if not encoded:
                 raise ValueError(f'Secret {namespace}/{name} with key "ca.crt" not found')
             authority = base64.b64decode(encoded).decode()
-        elif path := spec.get("caCertPath"):
-            try:
-                authority = await asyncio.to_thread(Path(path).read_text)
-            except OSError as error:
-                raise ValueError(f"caCertPath {path}: {error.strerror}") from error
+        timeout = str(spec.get("timeout") or "")
         return Target(
-            address=str(spec.get("address") or ""),
-            ca=authority,
-            tls_server_name=str(spec.get("tlsServerName") or ""),
-            skip_tls_verify=bool(spec.get("skipTLSVerify")),
-            headers=tuple(sorted((spec.get("headers") or {}).items())),
-            timeout=str(spec.get("timeout") or ""),
+            Connection(
+                address=str(spec.get("address") or ""),
+                ca_pem=authority,
+                ca_file="" if authority else str(spec.get("caCertPath") or ""),
+                server_name=str(spec.get("tlsServerName") or ""),
+                skip_verify=bool(spec.get("skipTLSVerify")),
+                headers=tuple(sorted((spec.get("headers") or {}).items())),
+            ),
+            parse_duration(timeout) if timeout else _TIMEOUT,
         )
 
     async def api(self, connection: Obj) -> VaultApi:
-        """The pool for `connection`. ValueError as for `target`."""
+        """The access to the Vault of `connection`. ValueError as for `target`."""
         target = await self.target(connection)
-        key = model.uid(connection)
-        known = self._pools.get(key)
-        if known is None:
-            known = self._pools[key] = VaultApi(target)
-        elif known.target != target:
-            known.retarget(target)
+        if base_url(target.connection.address).scheme == "https":
+            tls_context(target.connection)
+        known = self._known.setdefault(model.uid(connection), VaultApi(self._vault, target))
+        known.target = target
         return known
 
     async def close(self) -> None:
-        """Close all pools."""
-        for pool in self._pools.values():
-            await pool.close()
+        """Close all connections."""
+        await self._vault.close()

@@ -6,32 +6,32 @@ changed), `add_finalizer` and `release` guard deletion. No decision about secret
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from standins.common.kube import Kube, KubeError
+from standins.common.logs import Log
 from standins.operator import conditions, model
 from standins.operator.clients import ClientCache
 from standins.operator.conditions import Condition
 from standins.operator.connections import Connections
 from standins.operator.drift import Fingerprints
 from standins.operator.events import Recorder
-from standins.operator.kube import KubeApi, KubeError
 from standins.operator.leases import LeaseKeeper
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.references import Resolver
 from standins.operator.store import Store
 from standins.operator.timing import Backoff
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 
 @dataclass
 class Context:
     """The ports and the little state that reconcilers share."""
 
-    kube: KubeApi
+    kube: Kube
     store: Store
     resolver: Resolver
     connections: Connections

@@ -9,23 +9,23 @@ a create; Secrets under a former destination name are removed.
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Mapping
 
+from standins.common.kube import Kube, KubeError
+from standins.common.logs import Log
 from standins.operator import model
-from standins.operator.kube import KubeApi, KubeError, get_or_none
 from standins.operator.model import Obj
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 
 class DestinationRefused(Exception):
     """The Secret may not be written, or is not there and may not be created."""
 
 
-async def current(kube: KubeApi, obj: Obj) -> Obj | None:
+async def current(kube: Kube, obj: Obj) -> Obj | None:
     """The destination Secret as it is, or None."""
-    return await get_or_none(kube, "Secret", model.namespace(obj), _destination(obj)["name"])
+    return await kube.find("Secret", model.namespace(obj), _destination(obj)["name"])
 
 
 def _destination(obj: Obj) -> Obj:
@@ -79,7 +79,7 @@ def _same_owner(references: list[Obj], obj: Obj) -> bool:
     )
 
 
-async def write(kube: KubeApi, obj: Obj, secret: Obj | None, data: Mapping[str, bytes]) -> None:
+async def write(kube: Kube, obj: Obj, secret: Obj | None, data: Mapping[str, bytes]) -> None:
     """Make the destination hold `data`. `secret` is the destination as last read."""
     check_writable(obj, secret)
     namespace, destination = model.namespace(obj), _destination(obj)
@@ -114,7 +114,7 @@ async def write(kube: KubeApi, obj: Obj, secret: Obj | None, data: Mapping[str, 
         await _prune(kube, obj, keep=name)
 
 
-async def _recreate(kube: KubeApi, secret: Obj, wanted: Obj) -> None:
+async def _recreate(kube: Kube, secret: Obj, wanted: Obj) -> None:
     namespace, name = model.namespace(secret), model.name(secret)
     # Without its labels the old Secret's end does not look like a lost destination.
     await kube.patch("Secret", namespace, name, {"metadata": {"labels": None}})
@@ -122,7 +122,7 @@ async def _recreate(kube: KubeApi, secret: Obj, wanted: Obj) -> None:
     await kube.create("Secret", namespace, wanted)
 
 
-async def _prune(kube: KubeApi, obj: Obj, keep: str) -> None:
+async def _prune(kube: Kube, obj: Obj, keep: str) -> None:
     labels = {**model.OWNER_LABELS, model.OWNER_UID_LABEL: model.uid(obj)}
     try:
         for secret in await kube.list_all("Secret", model.namespace(obj), labels):
@@ -132,10 +132,10 @@ async def _prune(kube: KubeApi, obj: Obj, keep: str) -> None:
                     "Secret", model.namespace(obj), model.name(secret), uid=model.uid(secret)
                 )
     except KubeError as error:
-        log.info("former destinations of %s not pruned: %s", model.name(obj), error)
+        log.info("former destinations not pruned", name=model.name(obj), error=error)
 
 
-async def clear(kube: KubeApi, obj: Obj) -> None:
+async def clear(kube: Kube, obj: Obj) -> None:
     """Empty a destination that the operator does not own."""
     secret = await current(kube, obj)
     if secret is not None:

@@ -11,11 +11,11 @@ import base64
 import binascii
 import hashlib
 import hmac
-import secrets
 from collections.abc import Mapping
 
 from standins.common import gojson
-from standins.operator.kube import KubeApi, KubeError, get_or_none
+from standins.common.keys import shared_key
+from standins.common.kube import Kube, KubeError
 from standins.operator.model import Obj
 
 KEY_HOLDER = "vso-cc-storage-hmac-key"
@@ -30,7 +30,7 @@ _LABELS = {
 class Fingerprints:
     """Computes and compares HMACs; loads or makes the key at the first use."""
 
-    def __init__(self, kube: KubeApi, namespace: str) -> None:
+    def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube = kube
         self._namespace = namespace
         self._key = b""
@@ -38,10 +38,7 @@ class Fingerprints:
     async def key(self) -> bytes:
         """The key, created when it is missing. KubeError when it cannot be had."""
         if not self._key:
-            holder = await get_or_none(self._kube, "Secret", self._namespace, KEY_HOLDER)
-            if holder is None:
-                holder = await self._create()
-            found = base64.b64decode((holder.get("data") or {}).get("key", ""))
+            found = await shared_key(self._kube, self._namespace, KEY_HOLDER, _KEY_BYTES, _LABELS)
             if len(found) != _KEY_BYTES:
                 raise KubeError(
                     0,
@@ -50,20 +47,6 @@ class Fingerprints:
                 )
             self._key = found
         return self._key
-
-    async def _create(self) -> Obj:
-        body = {
-            "metadata": {"name": KEY_HOLDER, "labels": _LABELS},
-            "type": "Opaque",
-            "immutable": True,
-            "data": {"key": base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()},
-        }
-        try:
-            return await self._kube.create("Secret", self._namespace, body)
-        except KubeError as error:
-            if not error.conflict:
-                raise
-            return await self._kube.get("Secret", self._namespace, KEY_HOLDER)
 
     async def of(self, data: Mapping[str, bytes]) -> str:
         """base64 of the HMAC-SHA256 of `data`."""

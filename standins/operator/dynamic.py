@@ -8,15 +8,16 @@ old token ends with every lease it ever took. Until then the Secret holds valid 
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
+from standins.common.kube import KubeError
+from standins.common.logs import Log
+from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
 from standins.operator.conditions import Condition
 from standins.operator.context import Context, add_finalizer, release, report
-from standins.operator.kube import KubeError
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.renewal import (
     after_restart,
@@ -27,10 +28,9 @@ from standins.operator.renewal import (
     renew,
 )
 from standins.operator.staticcreds import Schedule, await_rotation, schedule_of
-from standins.operator.vaultclient import View
-from standins.operator.vaulthttp import Answer, VaultError
+from standins.operator.vaultclient import Answer, View
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 
 async def reconcile(context: Context, key: Key) -> float | None:
@@ -43,7 +43,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
         return None
     secret = await destination.current(context.kube, obj)
     if secret is None and not destination.creates(obj):
-        log.info("%s: destination does not exist and create=false", key)
+        log.info("destination does not exist and create=false", key=key)
         context.leases.reconciled(key)
         return timing.ERROR_RETRY
     try:
@@ -233,7 +233,7 @@ async def _delete(context: Context, key: Key, obj: Obj) -> None:
         try:
             view = await _last_client(context, obj)
         except ClientRefused as error:
-            log.info("%s: leases not revoked: %s", key, error)
+            log.info("leases not revoked", key=key, error=error)
             context.recorder.event(
                 obj, Reason.LEASE_REVOKE, f"Failed to revoke lease: {error}", warning=True
             )

@@ -8,17 +8,17 @@ produces very many loses the surplus (25 at once, then one in five minutes, the 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import OrderedDict
 from typing import Protocol
 
+from standins.common.kube import Kube, KubeError
+from standins.common.logs import Log
 from standins.operator import model
 from standins.operator.conditions import timestamp
-from standins.operator.kube import KubeApi, KubeError
 from standins.operator.model import Obj
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 _REMEMBERED = 1024
 _BURST = 25.0
@@ -37,7 +37,7 @@ class Recorder(Protocol):
 class KubeRecorder:
     """`Recorder` that writes core/v1 Events. `run()` does the writing."""
 
-    def __init__(self, kube: KubeApi) -> None:
+    def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._queue: asyncio.Queue[tuple[Obj, str, str, bool]] = asyncio.Queue(_QUEUE)
         # (uid, reason, message) -> (event name, count)
@@ -51,7 +51,7 @@ class KubeRecorder:
         try:
             self._queue.put_nowait((slim, reason, message, warning))
         except asyncio.QueueFull:
-            log.warning("event dropped: %s %s", reason, model.name(obj))
+            log.warn("event dropped", reason=reason, name=model.name(obj))
 
     async def run(self) -> None:
         """Write events until cancelled."""
@@ -61,8 +61,8 @@ class KubeRecorder:
                 await self._write(obj, reason, message[:1024], warning)
             except KubeError as error:
                 # A namespace that is going away takes no events: that is no news.
-                level = logging.DEBUG if error.status in (403, 404) else logging.INFO
-                log.log(level, "event %s not written: %s", reason, error)
+                say = log.debug if error.status in (403, 404) else log.info
+                say("event not written", reason=reason, error=error)
 
     def _allowed(self, uid: str) -> bool:
         now = time.monotonic()

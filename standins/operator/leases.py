@@ -19,20 +19,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from standins.common.kube import Kube, KubeError
+from standins.common.logs import Log
+from standins.common.vault import VaultError
 from standins.operator import model
 from standins.operator.clients import ClientRefused
-from standins.operator.kube import KubeApi, KubeError, get_or_none
 from standins.operator.model import Key
 from standins.operator.store import Store
 from standins.operator.vaultclient import VaultClient
-from standins.operator.vaulthttp import VaultError
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 LEDGER = "vso-token-ledger"
 _LABELS = {
@@ -65,7 +65,7 @@ class LeaseKeeper:
     """The ledger of tokens and the list of leases that wait for their end."""
 
     def __init__(
-        self, kube: KubeApi, store: Store, namespace: str, *, grace: float, identity: str = ""
+        self, kube: Kube, store: Store, namespace: str, *, grace: float, identity: str = ""
     ) -> None:
         """`grace`: seconds between a replacement and the end of what it replaced."""
         self._kube = kube
@@ -123,7 +123,7 @@ class LeaseKeeper:
 
     async def load(self) -> int:
         """Read what an earlier process left; returns how many tokens that are."""
-        secret = await get_or_none(self._kube, "Secret", self._namespace, LEDGER)
+        secret = await self._kube.find("Secret", self._namespace, LEDGER)
         for token_id, encoded in ((secret or {}).get("data") or {}).items():
             entry = json.loads(base64.b64decode(encoded))
             self._tokens[token_id] = Token(token_id, entry["accessor"], entry["auth"], entry["ns"])
@@ -162,22 +162,22 @@ class LeaseKeeper:
                 body = {"accessor": token.accessor}
                 await other.call("PUT", "auth/token/revoke-accessor", body)
         except ClientRefused as error:
-            log.info("token %s not revoked: %s", token.id[:8], error)
+            log.info("token not revoked", token=token.id[:8], error=error)
             if not error.missing:
                 return
             # Nobody can log in for it any more: its TTL ends it.
         except VaultError as error:
             if token.client is None and error.forbidden:
-                log.warning(
-                    "an earlier operator's token is left to its TTL: the policy of %s does not "
-                    "allow auth/token/revoke-accessor",
-                    token.auth,
+                log.warn(
+                    "an earlier operator's token is left to its TTL: the policy does not allow "
+                    "auth/token/revoke-accessor",
+                    auth=token.auth,
                 )
             elif error.status not in (400, 403, 404):
-                log.info("token %s not revoked: %s", token.id[:8], error)
+                log.info("token not revoked", token=token.id[:8], error=error)
                 return
         else:
-            log.info("revoked token %s of %s and its leases", token.id[:8], token.auth)
+            log.info("revoked token and its leases", token=token.id[:8], auth=token.auth)
         self._tokens.pop(token.id, None)
         await self._write({token.id: None})
 
@@ -191,12 +191,12 @@ class LeaseKeeper:
                 continue
             try:
                 await client.call("PUT", "sys/leases/revoke", {"lease_id": lease})
-                log.info("revoked replaced lease of %s", key)
+                log.info("revoked replaced lease", key=key)
             except VaultError as error:
                 if error.status == 0 or error.status >= 500:
                     self._superseded.append((now + self._grace, lease, key, client))
                 else:
-                    log.info("replaced lease of %s is left to its TTL: %s", key, error)
+                    log.info("replaced lease is left to its TTL", key=key, error=error)
 
     async def _write(self, entries: dict[str, str | None]) -> None:
         data = {
@@ -228,4 +228,4 @@ class LeaseKeeper:
             try:
                 await self.sweep(find)
             except KubeError as error:
-                log.info("ledger: %s", error)
+                log.info("ledger not written", error=error)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from standins.common.kube import Kube, KubeError
 from standins.operator import model
-from standins.operator.kube import KubeApi, KubeError, get_or_none
 from standins.operator.model import Obj
 
 _SECRET_ID_MOST = 1 << 20
@@ -34,15 +34,15 @@ class Identity:
     body: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-async def identity(kube: KubeApi, auth: Obj, namespace: str) -> Identity:
+async def identity(kube: Kube, auth: Obj, namespace: str) -> Identity:
     """The identity that `auth` gives to consumers in `namespace`, without credentials."""
     method = model.spec(auth).get("method", "")
     block = model.spec(auth).get(method) or {}
     if method in ("kubernetes", "jwt") and block.get("serviceAccount"):
-        found = await get_or_none(kube, "ServiceAccount", namespace, block["serviceAccount"])
+        found = await kube.find("ServiceAccount", namespace, block["serviceAccount"])
         return Identity(model.uid(_present(found, "ServiceAccount", namespace, block)))
     if method in ("jwt", "appRole") and block.get("secretRef"):
-        found = await get_or_none(kube, "Secret", namespace, block["secretRef"])
+        found = await kube.find("Secret", namespace, block["secretRef"])
         secret = _present(found, "Secret", namespace, block)
         return Identity(f"{model.uid(secret)}.{model.meta(secret).get('resourceVersion')}")
     if method == "appRole" and block.get("secretIDPath"):
@@ -52,7 +52,7 @@ async def identity(kube: KubeApi, auth: Obj, namespace: str) -> Identity:
     raise LoginImpossible(f'auth method "{method}" is not covered by the stand-in operator')
 
 
-async def credentials(kube: KubeApi, auth: Obj, namespace: str) -> dict[str, Any]:
+async def credentials(kube: Kube, auth: Obj, namespace: str) -> dict[str, Any]:
     """The body of the login request. Secret: never log it."""
     method = model.spec(auth).get("method", "")
     block = model.spec(auth).get(method) or {}
@@ -84,8 +84,8 @@ def _present(found: Obj | None, kind: str, namespace: str, block: dict[str, Any]
     return found
 
 
-async def _secret_value(kube: KubeApi, namespace: str, name: str, key: str) -> str:
-    secret = await get_or_none(kube, "Secret", namespace, name)
+async def _secret_value(kube: Kube, namespace: str, name: str, key: str) -> str:
+    secret = await kube.find("Secret", namespace, name)
     if secret is None:
         raise LoginImpossible(f'Secret "{name}" not found in namespace {namespace}')
     encoded = (secret.get("data") or {}).get(key)

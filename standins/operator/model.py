@@ -24,6 +24,12 @@ TRANSFORMATION = "SecretTransformation"
 KINDS = (CONNECTION, AUTH, AUTH_GLOBAL, STATIC, DYNAMIC, PKI, TRANSFORMATION)
 SYNCABLE = (STATIC, DYNAMIC, PKI)
 
+# kind -> the path of its collections: what the common client does not know.
+RESOURCES = {
+    "Rollout": "/apis/argoproj.io/v1alpha1/rollouts",
+    **{kind: f"/apis/{API_VERSION}/{kind.lower()}s" for kind in KINDS},
+}
+
 # `vaultpkisecrets` is plural upstream, alone among its siblings.
 FINALIZERS = {
     CONNECTION: f"vaultconnection.{GROUP}/finalizer",

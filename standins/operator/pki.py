@@ -7,19 +7,20 @@ next one is due. A changed spec, a lost or edited Secret causes a new certificat
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import Any
 
+from standins.common.kube import KubeError
+from standins.common.logs import Log
+from standins.common.values import parse_duration
+from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
 from standins.operator.context import Context, release, report
-from standins.operator.kube import KubeError
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.vaultclient import View
-from standins.operator.vaulthttp import VaultError
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 _SOONEST = 1.0
 _JITTER = 0.05
@@ -70,7 +71,7 @@ async def sync_reason(context: Context, obj: Obj, secret: Obj | None, *, forced:
 def renewal_window(obj: Obj, now: float) -> tuple[float, bool]:
     """(seconds until the certificate must be looked at, whether it must be replaced now)."""
     text = model.spec(obj).get("expiryOffset") or ""
-    offset = timing.parse_duration(text) if text else 0.0
+    offset = parse_duration(text) if text else 0.0
     left = float(model.status(obj).get("expiration") or 0) - offset - now
     due = left < _SOONEST
     horizon = _SOONEST if due else left
@@ -167,7 +168,7 @@ async def _issue(
     try:
         answer = await view.write(issue_path(spec), request_body(spec))
         if not answer.data.get("serial_number"):
-            raise VaultError(issue_path(spec), 0, ["serial_number cannot be empty"])
+            raise VaultError("serial_number cannot be empty")
     except VaultError as error:
         context.forced.add(key)
         text = f"Failed to issue certificate from Vault: {error}"
@@ -212,7 +213,7 @@ async def _issue(
     await report(context, obj, changes, good, healthy=True)
     context.forced.discard(key)
     context.recorder.event(obj, Reason.ROTATED if old else Reason.SYNCED, text)
-    log.info("%s: issued, reason=%s", key, reason)
+    log.info("issued", key=key, reason=reason)
     return after
 
 
@@ -238,7 +239,7 @@ async def _delete(context: Context, key: Key, obj: Obj) -> None:
         if spec.get("clear") and not destination.creates(obj):
             await destination.clear(context.kube, obj)
     except (ClientRefused, KubeError, destination.DestinationRefused) as error:
-        log.info("%s: %s", key, error)
+        log.info("not revoked or cleared", key=key, error=error)
     context.forced.discard(key)
     context.backoff.forget(key)
     await release(context, obj)

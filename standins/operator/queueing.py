@@ -8,17 +8,17 @@ runs again afterwards. A reconcile that raises is retried after a growing wait.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 
-from standins.operator.kube import KubeError
+from standins.common.kube import KubeError
+from standins.common.logs import Log
 from standins.operator.model import Key
 from standins.operator.timing import Backoff
 
 # Seconds until the key runs again, or None for "when something happens".
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 
 class Controller:
@@ -115,11 +115,13 @@ class Controller:
         except KubeError as error:
             self.failures += 1
             after = 1.0 if error.conflict else self._backoff.next(key)
-            log.info("%s %s: %s; again in %.1fs", self.kind, key, error, after)
+            log.info(
+                "reconcile again", kind=self.kind, key=key, error=error, seconds=f"{after:.1f}"
+            )
         except Exception:  # any defect: one object must not stop the others; logged with its trace
             self.failures += 1
             after = self._backoff.next(key)
-            log.exception("%s %s: reconcile failed; again in %.1fs", self.kind, key, after)
+            log.defect("reconcile failed", kind=self.kind, key=key, again_in=f"{after:.1f}")
         else:
             self._backoff.forget(key)
         return after

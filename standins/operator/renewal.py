@@ -10,14 +10,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from standins.common.values import parse_duration
+from standins.common.vault import VaultError
 from standins.operator import conditions, model, timing
 from standins.operator.conditions import Condition
 from standins.operator.context import Context, report
 from standins.operator.model import Obj, Reason
-from standins.operator.vaultclient import View
-from standins.operator.vaulthttp import Answer, VaultError
+from standins.operator.vaultclient import Answer, View
 
 _SHORTEST_LEASE = 5.0
+# Vault's own answers to a denied or unknown lease.
+_GONE = ("lease not found", "lease is not renewable", "lease expired")
 
 
 @dataclass
@@ -37,7 +40,7 @@ def duration(obj: Obj, status: dict[str, Any]) -> float:
     """The lease's seconds, or refreshAfter when there is no lease."""
     seconds = float((status.get("secretLease") or {}).get("duration") or 0)
     text = model.spec(obj).get("refreshAfter") or ""
-    return seconds or (timing.parse_duration(text) if text else 0.0)
+    return seconds or (parse_duration(text) if text else 0.0)
 
 
 def percent(obj: Obj) -> int:
@@ -91,7 +94,7 @@ async def renew(context: Context, obj: Obj, view: View, lease: dict[str, Any]) -
             )
             return Renewal(condition=_not_renewed(obj, text))
     except VaultError as error:
-        if not error.lease_gone:
+        if not _lease_gone(error):
             context.recorder.event(
                 obj,
                 Reason.LEASE_RENEWAL_ERROR,
@@ -119,6 +122,11 @@ async def renew(context: Context, obj: Obj, view: View, lease: dict[str, Any]) -
             obj, Reason.LEASE_RENEWAL, "Lease is not renewable any more", warning=True
         )
     return Renewal(after=after)
+
+
+def _lease_gone(error: VaultError) -> bool:
+    """Whether Vault says that the lease was revoked or has run out."""
+    return error.status == 400 and any(text in line for line in error.errors for text in _GONE)
 
 
 def _not_renewed(obj: Obj, error: str) -> Condition:

@@ -6,16 +6,16 @@ restart` does. A failure is reported and not retried; the rollout itself is not 
 
 from __future__ import annotations
 
+from standins.common.kube import Kube, KubeError
 from standins.operator import model
 from standins.operator.conditions import Condition, restart, timestamp
 from standins.operator.events import Recorder
-from standins.operator.kube import KubeApi, KubeError
 from standins.operator.model import Obj, Reason
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
-async def trigger(kube: KubeApi, recorder: Recorder, obj: Obj) -> list[Condition]:
+async def trigger(kube: Kube, recorder: Recorder, obj: Obj) -> list[Condition]:
     """Restart all targets of `obj`; the condition that says how it went, or none."""
     targets = model.spec(obj).get("rolloutRestartTargets") or []
     if not targets:
@@ -42,7 +42,7 @@ async def trigger(kube: KubeApi, recorder: Recorder, obj: Obj) -> list[Condition
     return [restart(obj, "; ".join(faults))]
 
 
-async def _restart(kube: KubeApi, namespace: str, kind: str, name: str) -> None:
+async def _restart(kube: Kube, namespace: str, kind: str, name: str) -> None:
     if kind == "argo.Rollout":
         await kube.patch("Rollout", namespace, name, {"spec": {"restartAt": timestamp()}})
         return

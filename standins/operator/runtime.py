@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import signal
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
+from standins.common.election import Election
+from standins.common.kube import Access, Kube, KubeError
+from standins.common.logs import Log
+from standins.common.serving import stop_signal
 from standins.operator import configs, dynamic, model, pki, probes, static, watching
 from standins.operator.clients import ClientCache, ClientRefused
 from standins.operator.connections import Connections
 from standins.operator.context import Context
 from standins.operator.drift import Fingerprints
 from standins.operator.events import KubeRecorder
-from standins.operator.kube import KubeApi, KubeError
-from standins.operator.kubehttp import HttpKube, from_kubeconfig, in_cluster
-from standins.operator.leader import Election
 from standins.operator.leases import LeaseKeeper
 from standins.operator.model import Key
 from standins.operator.options import Options
@@ -34,7 +32,7 @@ from standins.operator.timing import Backoff
 from standins.operator.triggers import Triggers
 from standins.operator.vaultclient import VaultClient
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 _RESYNC = 600.0
 _RETRY = 5.0
@@ -42,12 +40,15 @@ _RETRY = 5.0
 _RETRY_BUSY = 1.0
 _CONFIG_WORKERS = 2
 _DRAIN = 10.0
+# Long lists of a busy API server take their time.
+_TIMEOUT = 30.0
+LEASE = "vault-secrets-operator-standin"
 
 
 class Operator:
     """All parts of one operator process."""
 
-    def __init__(self, kube: KubeApi, options: Options) -> None:
+    def __init__(self, kube: Kube, options: Options) -> None:
         self.options = options
         self.kube = kube
         self.leading = False
@@ -122,7 +123,7 @@ class Operator:
                 return await self.kube.list_all(kind)
             except KubeError as error:
                 hint = "; is the CRD installed?" if error.not_found else ""
-                log.warning("list of %s: %s%s", kind, error, hint)
+                log.warn("not listed", kind=kind, error=f"{error}{hint}")
                 await asyncio.sleep(_RETRY_BUSY if error.busy else _RETRY)
 
     async def resync(self) -> None:
@@ -182,39 +183,38 @@ class Operator:
         await self.context.connections.close()
 
 
+def open_kube(access: Access) -> Kube:
+    """A client that knows the custom resources."""
+    return Kube(access, kinds=model.RESOURCES, timeout=_TIMEOUT)
+
+
 async def run(options: Options) -> None:
     """Run until SIGTERM or SIGINT. LeadershipLost and defects are raised."""
-    access = from_kubeconfig(Path(options.kubeconfig)) if options.kubeconfig else in_cluster()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    access, stop = watching.access(options.kubeconfig), stop_signal()
     # The Lease has connections of its own: it must not wait behind 500 failing secrets.
-    async with HttpKube(access) as kube, HttpKube(access) as apart:
+    async with open_kube(access) as kube, open_kube(access) as apart:
         operator = Operator(kube, options)
         identity = f"{options.pod_name or 'operator'}_{options.pod_uid or 'local'}"
-        election = Election(apart, options.namespace, identity)
+        election = Election(apart, options.namespace, LEASE, identity)
         served = await probes.serve(options.probe_port, options.metrics_port, operator.samples)
         try:
             await _until(stop, operator, _lead(operator, kube, election, stop))
         finally:
             await operator.close()
             if options.leader_elect:
-                await election.release()
+                await election.resign()
             for runner in served:
                 await runner.cleanup()
             log.info("stopped")
 
 
-async def _lead(
-    operator: Operator, kube: HttpKube, election: Election, stop: asyncio.Event
-) -> None:
+async def _lead(operator: Operator, kube: Kube, election: Election, stop: asyncio.Event) -> None:
     options = operator.options
     if options.leader_elect:
         await election.acquire()
     await operator.prime()
     left = await operator.leases.load()
-    log.info("started namespace=%s tokens_of_earlier_runs=%d", options.namespace, left)
+    log.info("started", namespace=options.namespace, tokens_of_earlier_runs=left)
     operator.leading = True
     async with asyncio.TaskGroup() as group:
         beside = [*operator.workers()]

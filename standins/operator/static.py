@@ -7,17 +7,17 @@ of these but the first sync. Without it every reconcile writes and nothing is re
 
 from __future__ import annotations
 
-import logging
-
+from standins.common.kube import KubeError
+from standins.common.logs import Log
+from standins.common.values import parse_duration
+from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
 from standins.operator.context import Context, release, report
-from standins.operator.kube import KubeError
 from standins.operator.model import Key, Obj, Reason
-from standins.operator.vaultclient import View
-from standins.operator.vaulthttp import Answer, VaultError
+from standins.operator.vaultclient import Answer, View
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 _DEFAULT_POLL = 60.0
 
@@ -43,7 +43,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
         )
     secret = await destination.current(context.kube, obj)
     if secret is None and not destination.creates(obj):
-        log.info("%s: destination does not exist and create=false", key)
+        log.info("destination does not exist and create=false", key=key)
         return timing.ERROR_RETRY
     return await _sync(context, key, obj, view, secret)
 
@@ -68,7 +68,7 @@ async def _failed(
 def _period(obj: Obj) -> float:
     """Seconds between two reads without jitter; 0 for none."""
     text = model.spec(obj).get("refreshAfter") or ""
-    seconds = timing.parse_duration(text) if text else 0.0
+    seconds = parse_duration(text) if text else 0.0
     return seconds or (_DEFAULT_POLL if model.spec(obj).get("hmacSecretData", True) else 0.0)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from standins.operator import timing
-from standins.operator.vaulthttp import Answer
+from standins.operator.vaultclient import Answer
 
 # Seconds. Vault gets half a second to do its work after the period is over.
 _VAULT_TAKES = 0.5

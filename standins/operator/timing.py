@@ -1,6 +1,6 @@
 """Durations and the moments of the next try.
 
-Everything that decides "when again" is here: Go duration strings, the jittered horizons of
+Everything that decides "when again" is here: durations as text, the jittered horizons of
 upstream (interfaces.md section 3.4) and the backoff for errors of the secret source. All
 functions are pure but for `uniform`, which tests replace.
 """
@@ -8,7 +8,6 @@ functions are pure but for `uniform`, which tests replace.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
@@ -19,17 +18,6 @@ RENEWAL_PERCENT_MOST = 90
 Uniform = Callable[[], float]
 # Jitter spreads load; nothing secret depends on it.
 uniform: Uniform = random.random
-
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration such as `1h30m` or `0.5s`. ValueError says what is wrong."""
-    parts = list(_PART.finditer(text))
-    if not parts or "".join(part.group(0) for part in parts) != text:
-        raise ValueError(f"invalid duration {text!r}")
-    return sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
 
 
 def format_duration(seconds: float) -> str:

@@ -8,15 +8,15 @@ runs those that refer to it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from standins.common.logs import Log
 from standins.operator import model, timing, transform
 from standins.operator.model import Key, Obj
 from standins.operator.store import Store
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 # Seconds over which many objects that run for one cause are spread.
 _SPREAD = 0.1

@@ -6,17 +6,16 @@ connections, leased secrets and certificates in the operator's own namespace.
 
 from __future__ import annotations
 
-import logging
-
+from standins.common.kube import Kube, KubeError
+from standins.common.logs import Log
 from standins.operator import model
-from standins.operator.kube import KubeApi, KubeError
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 _KINDS = (model.AUTH, model.CONNECTION, model.DYNAMIC, model.PKI)
 
 
-async def remove_finalizers(kube: KubeApi, namespace: str) -> int:
+async def remove_finalizers(kube: Kube, namespace: str) -> int:
     """How many objects were set free. A refusal is logged, the others are still done."""
     count = 0
     for kind in _KINDS:
@@ -30,6 +29,6 @@ async def remove_finalizers(kube: KubeApi, namespace: str) -> int:
                 await kube.patch(kind, namespace, model.name(obj), change)
                 count += 1
             except KubeError as error:
-                log.warning("%s %s: finalizer not removed: %s", kind, model.name(obj), error)
-    log.info("removed %d finalizers", count)
+                log.warn("finalizer not removed", kind=kind, name=model.name(obj), error=error)
+    log.info("removed finalizers", count=count)
     return count

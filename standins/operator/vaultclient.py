@@ -1,19 +1,106 @@
-"""One logged-in token at one Vault, and how a secret sees it.
+"""Requests to one Vault, one logged-in token there, and how a secret sees it.
 
-The token stays inside: `id`, a hash of its accessor, names it in statuses and logs. A 403 marks
-the client as tainted; whoever caches it decides what that means.
+There are no repetitions: the reconcilers come again, with a backoff that people can see in the
+status. The token stays inside: `id`, a hash of its accessor, names it in statuses and logs. A
+403 marks the client as tainted; whoever caches it decides what that means.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from standins.common.connection import Connection
+from standins.common.vault import Data, Vault, VaultError, deadline_exceeded
 from standins.operator import model
 from standins.operator.model import Obj
-from standins.operator.vaulthttp import Answer, VaultApi, VaultError
+
+
+@dataclass
+class Answer:
+    """The parts of Vault's answer that the operator uses."""
+
+    data: dict[str, Any]
+    lease_id: str = ""
+    lease_duration: int = 0
+    renewable: bool = False
+    request_id: str = ""
+    auth: dict[str, Any] = field(default_factory=dict, repr=False)
+    wrap_info: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Answer(lease_id={self.lease_id!r}, keys={sorted(self.data)})"
+
+
+def _answer(body: Data) -> Answer:
+    # Seal status and health are plain bodies without the `data` envelope.
+    if not body.keys() & {"data", "auth", "lease_id", "request_id"}:
+        body = {"data": body}
+    try:
+        return Answer(
+            data=body.get("data") or {},
+            lease_id=body.get("lease_id") or "",
+            lease_duration=int(body.get("lease_duration") or 0),
+            renewable=bool(body.get("renewable")),
+            request_id=body.get("request_id") or "",
+            auth=body.get("auth") or {},
+            wrap_info=body.get("wrap_info") or {},
+        )
+    except ValueError:
+        raise VaultError("the response is not one of Vault: lease_duration") from None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A VaultConnection, resolved; `seconds` is the time limit of a request."""
+
+    connection: Connection
+    seconds: float
+
+
+class VaultApi:
+    """Requests to the Vault of one VaultConnection. Tokens come with each call."""
+
+    def __init__(self, vault: Vault, target: Target) -> None:
+        # Another may take its place; requests under way end with the old settings.
+        self.target = target
+        self._vault = vault
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        namespace: str = "",
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer | None:
+        """Vault's answer to `method` on `/v1/<path>`, None for nothing there; or VaultError."""
+        to, seconds = self.target.connection, self.target.seconds
+        if headers:
+            to = replace(to, headers=(*to.headers, *headers.items()))
+        query = {key: [value] for key, value in (params or {}).items()}
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await self._vault.send(
+                    to, method, path, body, query=query, token=token, namespace=namespace
+                )
+        except TimeoutError:
+            raise deadline_exceeded(to, method, path, query) from None
+        except VaultError as error:
+            if error.status == 404 and error.body.get("data"):
+                # A deleted version of KV v2: no values, but when it was deleted.
+                return _answer(error.body)
+            if error.status == 404 and not error.errors:
+                return None
+            raise
+        return None if reply.status == 204 else _answer(reply.body)
 
 
 class VaultClient:
@@ -92,7 +179,7 @@ class View:
         """GET; VaultError also when there is nothing at `path`."""
         answer = await self.client.call("GET", path, params=params, namespace=self.namespace)
         if answer is None:
-            raise VaultError(f"GET {path}", 0, [f'empty response from Vault, path="{path}"'])
+            raise VaultError(f'empty response from Vault, path="{path}"')
         return answer
 
     async def write(self, path: str, body: Mapping[str, Any]) -> Answer:

@@ -8,30 +8,38 @@ PartialObjectMetadata: their values never reach the operator this way.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from typing import Any
 
 import kopf
 
+from standins.common.kube import ACCOUNT, Access, Kube, KubeError, NoAccount, in_cluster
+from standins.common.logs import Log
 from standins.operator import model
-from standins.operator.kube import RESOURCES, KubeError
-from standins.operator.kubehttp import ACCOUNT, HttpKube, in_cluster
 from standins.operator.model import Obj
 
-log = logging.getLogger("operator")
+log = Log(__name__)
 
 Seen = Callable[[str, str | None, Obj], None]
 _RETRY = 1.0
 
 
+def access(kubeconfig: str) -> Access:
+    """The access of the pod, or of a kubeconfig's current context."""
+    if not kubeconfig:
+        return in_cluster(os.environ)
+    # kopf looks for the file in the environment only.
+    os.environ["KUBECONFIG"] = kubeconfig
+    found = kopf.login_with_kubeconfig(settings=kopf.OperatorSettings())
+    if found is None:
+        raise NoAccount(f"{kubeconfig} is no kubeconfig")
+    return Access(found.server, found.as_ssl_context(), token=found.token or "")
+
+
 async def custom_resources(seen: Seen, stop: asyncio.Event, kubeconfig: str) -> None:
     """Tell `seen` of every event of the seven kinds until `stop` is set."""
     registry = kopf.OperatorRegistry()
-    if kubeconfig:
-        # kopf looks for the file in the environment only.
-        os.environ["KUBECONFIG"] = kubeconfig
     kopf.on.login(registry=registry)(kopf.login_with_kubeconfig if kubeconfig else _as_the_pod)
     for kind in model.KINDS:
         _handler(registry, kind, seen)
@@ -48,14 +56,13 @@ async def custom_resources(seen: Seen, stop: asyncio.Event, kubeconfig: str) -> 
 
 def _as_the_pod(**_: Any) -> kopf.ConnectionInfo:
     """kopf calls this again when its token is refused: the kubelet has written a new one."""
-    access = in_cluster()
-    token = access.token_file.read_text().strip() if access.token_file else ""
-    return kopf.ConnectionInfo(server=access.server, ca_path=str(ACCOUNT / "ca.crt"), token=token)
+    token = (ACCOUNT / "token").read_text("ascii").strip()
+    server = in_cluster(os.environ).server
+    return kopf.ConnectionInfo(server=server, ca_path=str(ACCOUNT / "ca.crt"), token=token)
 
 
 def _handler(registry: kopf.OperatorRegistry, kind: str, seen: Seen) -> None:
-    _, plural = RESOURCES[kind]
-    group, version = model.API_VERSION.split("/")
+    group, version, plural = model.RESOURCES[kind].split("/")[2:]
 
     async def handle(event: Any, **_: Any) -> None:
         seen(kind, event["type"], dict(event["object"]))
@@ -63,7 +70,7 @@ def _handler(registry: kopf.OperatorRegistry, kind: str, seen: Seen) -> None:
     kopf.on.event(group, version, plural, id=kind, registry=registry)(handle)
 
 
-async def lost_secrets(kube: HttpKube, lost: Callable[[Obj], None]) -> None:
+async def lost_secrets(kube: Kube, lost: Callable[[Obj], None]) -> None:
     """Tell `lost` of every owned Secret that is deleted, until cancelled.
 
     After a gap in the watch the list is compared with what was known, so that a deletion in
@@ -81,12 +88,12 @@ async def lost_secrets(kube: HttpKube, lost: Callable[[Obj], None]) -> None:
             await _follow(kube, known, version, lost)
         except KubeError as error:
             if error.status != 410:
-                log.info("watch of secrets: %s", error)
+                log.info("watch of secrets", error=error)
             await asyncio.sleep(_RETRY)
 
 
 async def _follow(
-    kube: HttpKube, known: dict[str, Obj], version: str, lost: Callable[[Obj], None]
+    kube: Kube, known: dict[str, Obj], version: str, lost: Callable[[Obj], None]
 ) -> None:
     while True:
         async for event in kube.watch_metadata("Secret", model.OWNER_LABELS, version):

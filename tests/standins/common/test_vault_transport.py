@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -139,14 +138,19 @@ def test_it_is_known_whether_another_try_may_help(status: int, passing: bool) ->
     assert failure(web.json_response({"errors": []}, status=status)).passing is passing
 
 
-def test_statuses_that_are_answers_too() -> None:
-    async def scene(vault: Vault, to: Connection) -> None:
-        reply = await vault.send(to, "GET", "x", allow=(404,))
-        assert (reply.status, reply.body) == (404, {"data": {"a": "1"}})
-        assert "1" not in repr(reply).replace("404", "")
+def test_the_body_of_a_refusal_is_there_for_those_who_know_what_to_look_for() -> None:
+    error = failure(web.json_response({"data": {"deletion_time": "canary"}}, status=404))
+    assert error.body == {"data": {"deletion_time": "canary"}}
+    assert "canary" not in repr(error)
 
-    answer: dict[str, Any] = {"data": {"a": "1"}}
-    against(web.json_response(answer, status=404), scene)
+
+def test_an_answer_shows_no_value_in_its_repr() -> None:
+    async def scene(vault: Vault, to: Connection) -> None:
+        reply = await vault.send(to, "GET", "x")
+        assert reply.body == {"data": {"a": "canary"}}
+        assert "canary" not in repr(reply)
+
+    against(web.json_response({"data": {"a": "canary"}}), scene)
 
 
 def test_a_vault_that_is_not_there() -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from standins.operator.kube import KubeError
+from standins.common.kube import Access, Kube, KubeError
 from standins.operator.model import Obj
 
 Watcher = Callable[[str, str, Obj], None]
@@ -32,10 +32,11 @@ def _merge(target: Any, change: Any) -> Any:
     return result
 
 
-class MemoryKube:
-    """`kube.KubeApi`, and what tests need to arrange and to break things."""
+class MemoryKube(Kube):
+    """A cluster without HTTP, and what tests need to arrange and to break things."""
 
     def __init__(self) -> None:
+        super().__init__(Access("memory"))
         self.objects: dict[tuple[str, str, str], Obj] = {}
         self.watchers: list[Watcher] = []
         self.calls: list[tuple[str, str, str]] = []
@@ -115,7 +116,7 @@ class MemoryKube:
         return self._store(kind, stored, copy.deepcopy(obj))
 
     async def patch(
-        self, kind: str, namespace: str, name: str, change: Obj, *, subresource: str = ""
+        self, kind: str, namespace: str, name: str, change: Any, *, subresource: str = ""
     ) -> Obj:
         self._begin("patch-status" if subresource else "patch", kind, name)
         stored = self._find(kind, namespace, name)
@@ -163,7 +164,12 @@ class MemoryKube:
         self._tell("DELETED", kind, obj)
 
     async def service_account_token(
-        self, namespace: str, name: str, audiences: list[str], seconds: int
+        self,
+        namespace: str,
+        name: str,
+        audiences: Sequence[str],
+        seconds: int,
+        bound_to: Obj | None = None,
     ) -> str:
         self._begin("token", "ServiceAccount", name)
         self._find("ServiceAccount", namespace, name)

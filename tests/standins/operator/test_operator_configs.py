@@ -52,7 +52,7 @@ def test_a_connection_without_its_ca_is_invalid() -> None:
             w.kube.add("Secret", APP, {"metadata": {"name": "ca"}, "data": {"ca.crt": "eA=="}})
             await w.run(model.CONNECTION, "tls")
             message = w.condition(model.CONNECTION, "tls", "VaultClient")["message"]
-            assert "CA certificate cannot be read" in message
+            assert "Error appending CA: Couldn't parse PEM" in message
 
     play(scene)
 

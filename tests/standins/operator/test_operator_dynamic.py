@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from standins.common.kube import KubeError
 from standins.operator import model
-from standins.operator.kube import KubeError
 from standins.operator.model import Reason
 from tests.standins.operator.fakevault import FakeVault
 from tests.standins.operator.world import APP, HOME, World, play, world

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from standins.operator import model
-from standins.operator.kube import RESOURCES
 
 HERE = Path(__file__).parents[3] / "standins" / "operator"
 MANIFESTS = HERE / "manifests"
@@ -35,7 +34,7 @@ def test_every_kind_has_its_crd() -> None:
     assert set(CRDS) == set(model.KINDS)
     for kind, crd in CRDS.items():
         names = crd["spec"]["names"]
-        assert RESOURCES[kind][1] == names["plural"]
+        assert model.RESOURCES[kind].rpartition("/")[2] == names["plural"]
         assert crd["metadata"]["name"] == f"{names['plural']}.{model.GROUP}"
         version = crd["spec"]["versions"][0]
         assert f"{crd['spec']['group']}/{version['name']}" == model.API_VERSION
@@ -133,7 +132,7 @@ def test_rights_are_the_calls_and_no_more() -> None:
     }
     assert "*" not in str(rights)
     for kind in model.KINDS:
-        plural = RESOURCES[kind][1]
+        plural = model.RESOURCES[kind].rpartition("/")[2]
         assert rights[model.GROUP, plural] == {"get", "list", "watch", "patch"}
         assert rights[model.GROUP, f"{plural}/status"] == {"patch"}
     assert rights["", "serviceaccounts/token"] == {"create"}

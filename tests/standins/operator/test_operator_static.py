@@ -47,6 +47,42 @@ def test_a_kv2_secret_arrives_whole() -> None:
     play(scene)
 
 
+def test_a_path_is_no_query_and_is_cleaned() -> None:
+    async def scene() -> None:
+        async with world() as w:
+            w.vault.put("q", {"pin": "first"})
+            w.vault.put("q", {"pin": "second"})
+            w.vault.put("q?version=1", {"pin": "its own"})
+            w.static(path="q?version=1")
+            await w.run(VSS, "config")
+            assert w.secret("config")["pin"] == "its own"
+            w.static("other", mount="kv/", path="/x/..//q/", destination={"name": "other"})
+            await w.run(VSS, "other")
+            assert w.secret("other")["pin"] == "second"
+            w.static("none", path="none?version=1", destination={"name": "none"})
+            await w.run(VSS, "none")
+            text = 'empty response from Vault, path="kv/data/none?version=1"'
+            assert text in w.events.text(Reason.VAULT_CLIENT_ERROR)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("mount", ["kubernetes/", "/kubernetes", "x/..//kubernetes"])
+def test_the_mount_of_a_login_is_cleaned(mount: str) -> None:
+    async def scene() -> None:
+        async with world() as w:
+            spec = w.obj(model.AUTH, "default", HOME)["spec"]
+            w.kube.edit(model.AUTH, HOME, "default", {"spec": {**spec, "mount": mount}})
+            w.vault.put("app", {"user": "ada"})
+            w.static()
+            await w.run(VSS, "config")
+            assert w.secret("config")["user"] == "ada"
+            logins = [path for _, path in w.vault.requests if path.endswith("login")]
+            assert logins == ["auth/kubernetes/login"]
+
+    play(scene)
+
+
 def test_a_kv1_secret_arrives() -> None:
     async def scene() -> None:
         async with world() as w:

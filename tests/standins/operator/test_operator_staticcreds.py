@@ -8,7 +8,7 @@ import pytest
 
 from standins.operator import staticcreds
 from standins.operator.staticcreds import await_rotation, schedule_of
-from standins.operator.vaulthttp import Answer
+from standins.operator.vaultclient import Answer
 from tests.standins.operator.world import play
 
 

@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from standins.common.connection import Connection
+from standins.common.kube import Access, KubeError
+from standins.common.vault import Vault, VaultError
 from standins.operator import model
-from standins.operator.kube import KubeError
-from standins.operator.kubehttp import Access, HttpKube, from_kubeconfig
-from standins.operator.vaulthttp import Target, VaultApi, VaultError
-from standins.operator.watching import lost_secrets
+from standins.operator.runtime import open_kube
+from standins.operator.vaultclient import Target, VaultApi
+from standins.operator.watching import access, lost_secrets
 from tests.standins.operator.world import play
 
 Seen = list[tuple[str, str, dict[str, str], Any]]
@@ -69,7 +71,7 @@ def test_paths_and_bodies_of_the_kubernetes_api() -> None:
         }
         async with (
             server(answers, seen) as url,
-            HttpKube(Access(url, None, token="tok")) as kube,
+            open_kube(Access(url, token="canary")) as kube,
         ):
             assert (await kube.get("Secret", "a", "s"))["metadata"]["name"] == "s"
             assert await kube.list_all(model.AUTH) == [{"kind": "VaultAuth", "spec": {}}]
@@ -85,9 +87,9 @@ def test_paths_and_bodies_of_the_kubernetes_api() -> None:
             assert (sent["apiVersion"], sent["kind"]) == ("v1", "Secret")
             await kube.delete("Secret", "a", "s", uid="u")
             assert json.loads(seen[-1][3]) == {"preconditions": {"uid": "u"}}
-            assert {headers["Authorization"] for _, _, headers, _ in seen} == {"Bearer tok"}
-            assert "tok" not in repr(Access(url, None, token="tok"))
-        async with HttpKube(Access("http://127.0.0.1:1", None)) as kube:
+            assert {headers["Authorization"] for _, _, headers, _ in seen} == {"Bearer canary"}
+            assert "canary" not in repr(Access(url, token="canary"))
+        async with open_kube(Access("http://127.0.0.1:1")) as kube:
             with pytest.raises(KubeError) as lost:
                 await kube.get("Secret", "a", "s")
             assert lost.value.status == 0
@@ -127,7 +129,7 @@ def test_a_deleted_secret_is_told_also_when_the_watch_missed_it() -> None:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         lost: list[str] = []
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with HttpKube(Access(url, None)) as kube:
+        async with open_kube(Access(url)) as kube:
             task = asyncio.create_task(lost_secrets(kube, lambda obj: lost.append(model.name(obj))))
             while len(lost) < 2:
                 await asyncio.sleep(0.02)
@@ -140,7 +142,9 @@ def test_a_deleted_secret_is_told_also_when_the_watch_missed_it() -> None:
     play(scene)
 
 
-def test_a_kubeconfig_of_kind_is_understood(tmp_path: Path) -> None:
+def test_a_kubeconfig_of_kind_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     authority, key = certificate("ca")
     import base64
 
@@ -168,10 +172,11 @@ def test_a_kubeconfig_of_kind_is_understood(tmp_path: Path) -> None:
     }
     path = tmp_path / "config"
     path.write_text(json.dumps(config))
-    access = from_kubeconfig(path)
-    assert access.server == "https://127.0.0.1:6443"
-    assert access.tls is not None
-    assert len(access.tls.get_ca_certs()) == 1
+    monkeypatch.setenv("KUBECONFIG", "")
+    found = access(str(path))
+    assert found.server == "https://127.0.0.1:6443"
+    assert found.tls is not None
+    assert len(found.tls.get_ca_certs()) == 1
 
 
 def certificate(name: str) -> tuple[bytes, bytes]:
@@ -206,23 +211,23 @@ def test_vault_is_trusted_by_its_ca_and_name_only(tmp_path: Path) -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(tmp_path / "both.pem")
         answers: dict[str, Any] = {"GET /v1/sys/seal-status": (200, {"sealed": False})}
+        name = "vault.vault.svc"
+        vault = Vault()
         async with server(answers, [], tls) as url:
-            good = VaultApi(Target(url, authority.decode(), "vault.vault.svc"))
-            answer = await good.call("GET", "sys/seal-status")
+            good = Connection(url, ca_pem=authority.decode(), server_name=name)
+            answer = await VaultApi(vault, Target(good, 5.0)).call("GET", "sys/seal-status")
             assert answer is not None
             assert answer.data == {"sealed": False}
-            await good.close()
-            stranger = certificate("vault.vault.svc")[0].decode()
-            for target in (
-                Target(url, authority.decode()),
-                Target(url, stranger, "vault.vault.svc"),
-                Target(url, "", "vault.vault.svc"),
+            stranger = certificate(name)[0].decode()
+            for bad in (
+                Connection(url, ca_pem=authority.decode()),
+                Connection(url, ca_pem=stranger, server_name=name),
+                Connection(url, server_name=name),
             ):
-                api = VaultApi(target)
-                with pytest.raises(VaultError) as caught:
-                    await api.call("GET", "sys/seal-status")
+                with pytest.raises(VaultError, match="x509: ") as caught:
+                    await VaultApi(vault, Target(bad, 5.0)).call("GET", "sys/seal-status")
                 assert caught.value.status == 0
-                await api.close()
+        await vault.close()
 
     play(scene)
 
@@ -230,21 +235,22 @@ def test_vault_is_trusted_by_its_ca_and_name_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "text"),
     [
-        (403, {"errors": ["permission denied"]}, "Code: 403. Errors: permission denied"),
-        (502, "<html>secret page</html>", "Code: 502. Errors: the answer is not JSON"),
+        (403, {"errors": ["permission denied"]}, r"Code: 403. Errors:\n\n\* permission denied"),
+        (502, "<html>secret page</html>", "Code: 502. Raw Message:"),
         (503, {"errors": ["Vault is sealed"]}, "Vault is sealed"),
         (404, {"errors": ["no handler for route"]}, "no handler for route"),
     ],
 )
 def test_refusals_of_vault(status: int, body: Any, text: str) -> None:
     async def scene() -> None:
+        vault = Vault()
         async with server({"GET /v1/x": (status, body)}, []) as url:
-            api = VaultApi(Target(url))
+            api = VaultApi(vault, Target(Connection(url), 5.0))
             with pytest.raises(VaultError, match=text) as caught:
                 await api.call("GET", "x", token="hvs.canary")
             assert "canary" not in str(caught.value)
             assert "secret page" not in str(caught.value)
-            await api.close()
+        await vault.close()
 
     play(scene)
 
@@ -252,18 +258,57 @@ def test_refusals_of_vault(status: int, body: Any, text: str) -> None:
 def test_headers_of_a_request_and_a_changed_target() -> None:
     async def scene() -> None:
         seen: Seen = []
-        async with server(
-            {"PUT /v1/x": (204, ""), "GET /v1/x": (404, {"errors": []})}, seen
-        ) as url:
-            api = VaultApi(Target("http://127.0.0.1:1", headers=(("X-Old", "1"),)))
-            api.retarget(Target(url + "/", headers=(("X-New", "1"),), timeout="5s"))
-            assert await api.call("PUT", "/x", token="t", namespace="team", body={}) is None
+        answers = {
+            "PUT /v1/x": (204, ""),
+            "GET /v1/x": (404, {"errors": []}),
+            "GET /v1/kv": (404, {"data": {"data": None, "metadata": {"version": 3}}}),
+        }
+        vault = Vault()
+        async with server(answers, seen) as url:
+            api = VaultApi(
+                vault, Target(Connection("http://127.0.0.1:1", headers=(("X-Old", "1"),)), 5.0)
+            )
+            api.target = Target(Connection(url + "/", headers=(("X-New", "1"),)), 5.0)
+            headers = {"X-Login": "1"}
+            done = await api.call(
+                "PUT", "/x", token="t", namespace="team", body={}, headers=headers
+            )
+            assert done is None
             assert await api.call("GET", "x") is None
+            deleted = await api.call("GET", "kv", params={"version": "3"})
+            assert deleted is not None
+            assert deleted.data["metadata"] == {"version": "3"}
+            assert seen[-1][1] == "/v1/kv?version=3"
             sent = seen[0][2]
             assert (sent["X-Vault-Token"], sent["X-Vault-Namespace"]) == ("t", "team")
-            assert (sent["X-New"], sent["X-Vault-Request"]) == ("1", "true")
+            assert (sent["X-New"], sent["X-Vault-Request"], sent["X-Login"]) == ("1", "true", "1")
             assert "X-Old" not in sent
             assert "X-Vault-Token" not in seen[1][2]
-            await api.close()
+            assert "X-Login" not in seen[1][2]
+        await vault.close()
+
+    play(scene)
+
+
+def test_a_vault_that_does_not_answer_in_time() -> None:
+    async def scene() -> None:
+        over = asyncio.Event()
+
+        async def handle(_: web.Request) -> web.Response:
+            await over.wait()
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_get("/v1/x", handle)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        vault = Vault()
+        with pytest.raises(VaultError, match=r'^Get "http://.*/v1/x": context deadline exceeded$'):
+            await VaultApi(vault, Target(Connection(url), 0.1)).call("GET", "x")
+        over.set()
+        await vault.close()
+        await runner.cleanup()
 
     play(scene)
