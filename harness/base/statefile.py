@@ -13,9 +13,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.base.errors import UsageError
+
+T = TypeVar("T")
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -32,6 +34,44 @@ def read_json(file: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise UsageError("a state file does not hold an object", where=str(file), hint="delete it")
+    return value
+
+
+def read_record(file: Path, parse: Callable[[dict[str, Any]], T], way_out: str) -> T | None:
+    """The record in `file`, None when there is none.
+
+    `parse` raises ValueError for what it does not understand. That, or a file that is no JSON,
+    becomes a UsageError with the command `way_out` as what to do.
+    """
+    if not file.exists():
+        return None
+    try:
+        stored = read_json(file)
+    except UsageError as error:
+        raise UsageError(error.what, where=error.where, hint=way_out) from error
+    try:
+        return parse(stored)
+    except ValueError as error:
+        raise UsageError(
+            f"this record is broken, or another version of the labs wrote it: {error}",
+            where=str(file),
+            hint=way_out,
+        ) from error
+
+
+_MISSING: Any = object()
+
+
+def field(stored: object, name: str, kind: type[T], default: T = _MISSING) -> T:
+    """The field of a stored object; raises ValueError when it is missing or of another type."""
+    if not isinstance(stored, dict):
+        raise ValueError(f"there is a {type(stored).__name__} where an object should be")
+    value = stored.get(name, default)
+    if value is _MISSING:
+        raise ValueError(f"{name} is missing")
+    # For Python a bool is an int.
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{name} is a {type(value).__name__}, not a {kind.__name__}")
     return value
 
 

@@ -68,9 +68,9 @@ def context(name: str, lab: Lab) -> LabContext:
     from harness.lab.context import LabContext
 
     found = environment(name)
-    access = found.running()
-    if not set(lab.needs) <= set(found.record["needs"]):
-        access = bring_up(name, found.record["supply"], None, needs=lab.needs)
+    access, record = found.running(), found.record
+    if record and not set(lab.needs) <= set(record.needs):
+        access = bring_up(name, record.supply, None, needs=lab.needs)
     return LabContext(access, lab)
 
 

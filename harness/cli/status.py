@@ -45,25 +45,25 @@ def status(environment: Environment) -> Data:
                 "at": f"{environment.cluster.name}, kubeconfig in the state folder",
             },
             {
-                "name": record["flavour"],
-                "state": _vault_state(vault, record["vault_port"]),
-                "at": vault.address(record["vault_port"]),
+                "name": record.flavour,
+                "state": _vault_state(vault, record.vault_port),
+                "at": vault.address(record.vault_port),
             },
         ]
     return {
         "environment": environment.name,
-        "up": bool(record.get("complete")),
-        "supply": record.get("why", ""),
+        "up": record is not None and record.complete,
+        "supply": record.why if record else "",
         "services": services,
         "parts": [
             {
-                "part": part["part"],
-                "version": part["version"],
-                "origin": part["origin"],
-                "kind": "upstream" if part["upstream"] else "stand-in",
-                "digest": part["digest"],
+                "part": part.part,
+                "version": part.version,
+                "origin": part.origin,
+                "kind": "upstream" if part.upstream else "stand-in",
+                "digest": part.digest,
             }
-            for part in record.get("provided", [])
+            for part in (record.provided if record else ())
         ],
         "labs": status_of_labs(environment),
     }

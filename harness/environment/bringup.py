@@ -9,7 +9,7 @@ an interrupted run is completed by the next one with the same port and flavour.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from harness.base.errors import UsageError
 from harness.base.network import free_port, outside_service, port_is_free
 from harness.base.paths import clusters
 from harness.base.progress import Progress
-from harness.base.statefile import write_json
 from harness.clients.kube import Kube
 from harness.environment import parts
-from harness.environment.layout import EnvironmentLayout, flavour_of
+from harness.environment.layout import DEFAULT_FLAVOUR, EnvironmentLayout, flavour_of
+from harness.environment.record import EnvironmentRecord
 from harness.supply.base import Provided
 from harness.supply.engine import engine
 
@@ -53,37 +53,35 @@ class BringUp:
         self.layout = layout
         self.options = options
         self.progress = progress
-        self.record: dict[str, Any] = {}
         self.provided: Mapping[str, Provided] = {}
 
     def run(self) -> None:
         """Do it all. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
-        self._decide()
+        self.record = self._decide()
         self._provide()
         self._link_programs()
         self._network()
         self._at_once({"cluster": self._start_cluster, "vault": self._start_vault})
         self._connect()
-        self._at_once({name: self._installer(name) for name in self.record["needs"]})
-        self.record["complete"] = True
-        self._write()
+        self._at_once({name: self._installer(name) for name in self.record.needs})
+        self._write(complete=True)
 
     # -- what it is made of -------------------------------------------------------------
 
-    def _decide(self) -> None:
+    def _decide(self) -> EnvironmentRecord:
         layout, options = self.layout, self.options
         record = layout.record
-        flavour = options.flavour or record.get("flavour") or "vault"
+        flavour = options.flavour or (record.flavour if record else DEFAULT_FLAVOUR)
         flavour_of(flavour)
-        if record and flavour != record["flavour"]:
+        if record and flavour != record.flavour:
             raise UsageError(
-                f"environment {layout.name} runs {record['flavour']}, not {flavour}",
+                f"environment {layout.name} runs {record.flavour}, not {flavour}",
                 hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
             )
-        port = options.vault_port or record.get("vault_port") or free_port()
-        if record and port != record["vault_port"]:
+        port = options.vault_port or (record.vault_port if record else free_port())
+        if record and port != record.vault_port:
             raise UsageError(
-                f"the Vault of environment {layout.name} is on port {record['vault_port']}",
+                f"the Vault of environment {layout.name} is on port {record.vault_port}",
                 hint=f"./lab down --env {layout.name} first",
             )
         # A port that an earlier `up` chose is kept: its own Vault may be what listens there.
@@ -92,34 +90,19 @@ class BringUp:
                 f"port {port} on 127.0.0.1 is in use by another program",
                 hint="another --vault-port, or none: a free one is picked",
             )
-        needs = list(dict.fromkeys((*record.get("needs", ()), *options.needs)))
-        self.record = record | {
-            "flavour": flavour,
-            "vault_port": port,
-            "supply": options.supply,
-            "needs": needs,
-        }
-        self._write()
+        before = record or EnvironmentRecord(flavour, port, options.supply)
+        needs = tuple(dict.fromkeys((*before.needs, *options.needs)))
+        decided = replace(before, supply=options.supply, needs=needs)
+        decided.write(layout.folder)
+        return decided
 
     def _provide(self) -> None:
-        options, record = self.options, self.record
+        record = self.record
         supply, self.provided = parts.provide(
-            options.supply, [record["flavour"]], record["needs"], self.progress
+            record.supply, [record.flavour], record.needs, self.progress
         )
-        record["why"] = f"{supply.name}: {supply.why}"
-        record["provided"] = [
-            {
-                "part": part.part,
-                "version": part.version,
-                "origin": part.origin,
-                "upstream": part.upstream,
-                "digest": part.digest,
-                "image": part.image,
-                "path": str(part.path or ""),
-            }
-            for part in self.provided.values()
-        ]
-        self._write()
+        why = f"{supply.name}: {supply.why}"
+        self._write(why=why, provided=tuple(self.provided.values()))
 
     def _link_programs(self) -> None:
         folder = self.layout.folder / "bin"
@@ -154,7 +137,7 @@ class BringUp:
         self.progress.start("cluster", f"kind cluster {cluster.name}")
         config = clusters() / "kind" / "default.yaml"
         made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
-        for_pods = integrations.images_for_pods(self.record["needs"]) | {_LAB_IMAGE}
+        for_pods = integrations.images_for_pods(self.record.needs) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
         node_images = cluster.images()
         lacking = node_images.lacks(wanted)
@@ -164,10 +147,10 @@ class BringUp:
         return "created, ready" if made else "was running"
 
     def _start_vault(self) -> str:
-        flavour = flavour_of(self.record["flavour"])
+        flavour = flavour_of(self.record.flavour)
         self.progress.start("vault", f"{flavour.name} container")
         image = self.provided[flavour.part].image
-        made = self.layout.vault().up(image, self.record["vault_port"])
+        made = self.layout.vault().up(image, self.record.vault_port)
         return "created, unsealed, audited" if made else "was running"
 
     def _connect(self) -> None:
@@ -213,8 +196,9 @@ class BringUp:
     def _kube(self, namespace: str) -> Kube:
         return Kube(self.layout.cluster.kubeconfig, namespace, self.layout.labels)
 
-    def _write(self) -> None:
-        write_json(self.layout.record_file, self.record)
+    def _write(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
+        self.record.write(self.layout.folder)
 
 
 def _path(part: Provided) -> Path:

@@ -33,7 +33,7 @@ def collect(environment: Environment, folder: Path) -> None:
         return kube[0]
 
     pictures: dict[str, Callable[[], str]] = {
-        "environment.txt": lambda: json.dumps(environment.record, indent=1),
+        "environment.txt": lambda: _record(environment),
         "containers.txt": lambda: _containers(environment),
         "vault.log": lambda: environment.vault().logs(),
         "vault-audit.txt": lambda: _tail(environment.vault().audit_log, AUDIT_LINES),
@@ -49,6 +49,11 @@ def collect(environment: Environment, folder: Path) -> None:
         except Exception as error:  # whatever is broken is why we are here: write that down
             text = f"could not be collected: {type(error).__name__}: {error}"
         (folder / name).write_text(redact(text), encoding="utf-8")
+
+
+def _record(environment: Environment) -> str:
+    record = environment.record
+    return json.dumps(record.to_json() if record else {}, indent=1)
 
 
 def _containers(environment: Environment) -> str:

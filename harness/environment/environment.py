@@ -21,6 +21,7 @@ from harness.base.progress import Progress
 from harness.clients.kube import ENVIRONMENT_LABEL
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
+from harness.environment.record import FILE
 from harness.lab.access import Access
 from harness.supply.engine import engine
 
@@ -38,7 +39,7 @@ class Environment(EnvironmentLayout):
     def access(self) -> Access:
         """How to reach it. Raises NotUp unless `up` has finished before."""
         record = self.record
-        if not record.get("complete"):
+        if not record or not record.complete:
             raise self._not_up("is not up" if not record else "was not brought up completely")
         vault = self.vault()
         return Access(
@@ -47,14 +48,14 @@ class Environment(EnvironmentLayout):
             kubeconfig=self.cluster.kubeconfig,
             cluster=self.cluster.name,
             api_server=self.cluster.api_server,
-            flavour=str(record["flavour"]),
-            vault_addr=vault.address(record["vault_port"]),
+            flavour=record.flavour,
+            vault_addr=vault.address(record.vault_port),
             vault_pod_addr=VAULT_POD_ADDR,
             vault_ca=vault.ca,
             vault_token=vault.token,
             audit_log=vault.audit_log,
             programs=self.folder / "bin",
-            images={part["part"]: part["image"] for part in record["provided"] if part["image"]},
+            images={part.part: part.image for part in record.provided if part.image},
         )
 
     def running(self) -> Access:
@@ -138,4 +139,4 @@ def existing() -> list[str]:
     root = state_root()
     if not root.is_dir():
         return []
-    return sorted(f.name for f in root.iterdir() if (f / "environment.json").exists())
+    return sorted(f.name for f in root.iterdir() if (f / FILE).exists())

@@ -9,16 +9,16 @@ readable by its owner only.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from harness.base.errors import UsageError
 from harness.base.paths import PROJECT, state_root
-from harness.base.statefile import read_json
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.environment.cluster import Cluster
+from harness.environment.record import EnvironmentRecord
 from harness.servers.vault import FLAVOURS, Flavour, VaultServer
 
 DEFAULT = "lab"
+DEFAULT_FLAVOUR = "vault"
 CLUSTER_PREFIX = "kvl-"
 # Container and network names are made of it; kind's node name must stay below 63 characters.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
@@ -37,16 +37,16 @@ class EnvironmentLayout:
         self.folder = state_root() / name
         self.network = f"{PROJECT}-{name}"
         self.cluster = Cluster(CLUSTER_PREFIX + name, self.folder, self.network)
-        self.record_file = self.folder / "environment.json"
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What `up` wrote down: flavour, port, parts. {} before the first `up`."""
-        return read_json(self.record_file)
+    def record(self) -> EnvironmentRecord | None:
+        """What `up` wrote down: flavour, port, parts. None before the first `up`."""
+        return EnvironmentRecord.read(self.folder)
 
     def flavour(self) -> Flavour:
         """Vault or OpenBao, as this environment was made."""
-        return flavour_of(str(self.record.get("flavour", "vault")))
+        record = self.record
+        return FLAVOURS[record.flavour if record else DEFAULT_FLAVOUR]
 
     def vault(self, name: str = "vault") -> VaultServer:
         """One of the environment's Vault servers."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -19,7 +20,7 @@ from harness.base.errors import LabError, NotUp
 from harness.base.network import LOCALHOST, free_port, outside_service
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret
-from harness.base.statefile import read_json, write_json
+from harness.base.statefile import field, read_record, write_json
 from harness.base.wait import wait_for
 from harness.integrations.base import InstallContext, Integration
 from harness.servers.beside_cluster import server_container
@@ -30,6 +31,7 @@ PORT = 5432
 NAMESPACE = "database"
 DATABASE = "shop"
 SUPERUSER = "postgres"
+RECORD = "server.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,22 @@ class Postgres:
     database: str
     user: str
     password: Secret
+
+    def to_json(self) -> dict[str, Any]:
+        """The server as its integration's folder keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Postgres:
+        """The reverse of `to_json`. Raises ValueError naming the first field that is wrong."""
+        return cls(
+            network_host=field(stored, "network_host", str),
+            pod_host=field(stored, "pod_host", str),
+            port=field(stored, "port", int),
+            database=field(stored, "database", str),
+            user=field(stored, "user", str),
+            password=Secret(field(stored, "password", str)),
+        )
 
     def connect(self, user: str = "", password: str = "") -> psycopg.Connection[tuple[object, ...]]:
         """A connection from this machine; the superuser's unless told otherwise.
@@ -73,7 +91,7 @@ class PostgresIntegration(Integration):
         """Make or start the container."""
         name = _container_name(context)
         container = engine.container(name)
-        record = context.folder / "server.json"
+        record = context.folder / RECORD
         if container and not record.exists():
             container.remove(force=True, v=True)  # interrupted before its password was kept
             container = None
@@ -112,10 +130,10 @@ class PostgresIntegration(Integration):
 
 
 def _server(folder: Path) -> Postgres:
-    record = read_json(folder / "server.json")
-    if not record:
+    server = read_record(folder / RECORD, Postgres.from_json, "./lab down, then ./lab up")
+    if server is None:
         raise NotUp("this environment has no PostgreSQL", hint="./lab up, or ./lab run")
-    return Postgres(**{**record, "password": Secret(record["password"])})
+    return server
 
 
 def _container_name(context: InstallContext) -> str:
@@ -126,17 +144,15 @@ def _create(context: InstallContext, name: str) -> None:
     password = secrets.token_hex(16)
     port = free_port()
     context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(
-        context.folder / "server.json",
-        {
-            "network_host": name,
-            "pod_host": f"postgres.{NAMESPACE}.svc",
-            "port": port,
-            "database": DATABASE,
-            "user": SUPERUSER,
-            "password": password,
-        },
+    server = Postgres(
+        network_host=name,
+        pod_host=f"postgres.{NAMESPACE}.svc",
+        port=port,
+        database=DATABASE,
+        user=SUPERUSER,
+        password=Secret(password),
     )
+    write_json(context.folder / RECORD, server.to_json())
     made = server_container(
         context.provided["postgres"].image,
         name=name,

@@ -8,12 +8,13 @@ that writes to it undoes that itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.base.errors import NotUp
 from harness.base.network import free_port, outside_service
-from harness.base.statefile import read_json, write_json
+from harness.base.statefile import field, read_record, write_json
 from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
 from harness.integrations.base import InstallContext, Integration
@@ -37,19 +38,13 @@ class SecondVault:
     @classmethod
     def of(cls, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
         """The second Vault of the environment whose state folder this is. Raises NotUp."""
-        record = read_json(state / NAME / "server.json")
-        if not record:
+        record = _Record.read(state / NAME)
+        if record is None:
             raise NotUp("this environment has no second Vault", hint="./lab up, or ./lab run")
-        server = VaultServer(
-            record["environment"],
-            FLAVOURS[record["flavour"]],
-            state / NAME,
-            record["network"],
-            NAME,
-        )
-        port = int(record["port"])
-        http = VaultHTTP(server.address(port), server.ca, server.token, on_call)
-        return cls(http, POD_ADDR, server.ca, server.audit_log, server, port)
+        flavour = FLAVOURS[record.flavour]
+        server = VaultServer(record.environment, flavour, state / NAME, record.network, NAME)
+        http = VaultHTTP(server.address(record.port), server.ca, server.token, on_call)
+        return cls(http, POD_ADDR, server.ca, server.audit_log, server, record.port)
 
     def stop(self) -> None:
         """End its container: for pods it is away, without so much as a refusal."""
@@ -66,6 +61,35 @@ class SecondVault:
         self.server.unseal(self.http)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """How the second Vault was made: server.json in the integration's folder."""
+
+    environment: str
+    flavour: str
+    network: str
+    port: int
+
+    @classmethod
+    def read(cls, folder: Path) -> _Record | None:
+        return read_record(folder / "server.json", cls._from_json, "./lab down, then ./lab up")
+
+    def write(self, folder: Path) -> None:
+        write_json(folder / "server.json", asdict(self))
+
+    @classmethod
+    def _from_json(cls, stored: dict[str, Any]) -> _Record:
+        flavour = field(stored, "flavour", str)
+        if flavour not in FLAVOURS:
+            raise ValueError(f"there is no flavour {flavour!r}")
+        return cls(
+            environment=field(stored, "environment", str),
+            flavour=flavour,
+            network=field(stored, "network", str),
+            port=field(stored, "port", int),
+        )
+
+
 class SecondVaultIntegration(Integration):
     """Installs it. Its image is the first Vault's, so it takes no part of its own."""
 
@@ -76,18 +100,10 @@ class SecondVaultIntegration(Integration):
         flavour = context.flavour
         server = VaultServer(context.environment, flavour, context.folder, context.network, NAME)
         context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = context.folder / "server.json"
-        port = int(read_json(file).get("port") or free_port())
+        before = _Record.read(context.folder)
+        port = before.port if before else free_port()
         made = server.up(context.provided[flavour.part].image, port)
-        write_json(
-            file,
-            {
-                "environment": context.environment,
-                "flavour": flavour.name,
-                "network": context.network,
-                "port": port,
-            },
-        )
+        _Record(context.environment, flavour.name, context.network, port).write(context.folder)
         _lead_pods(context.kube("vault"), server)
         return f"{flavour.name} container, " + ("created, unsealed" if made else "was running")
 

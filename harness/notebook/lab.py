@@ -135,7 +135,8 @@ def open_lab(number: str) -> NotebookLab:
     lab = find_lab(number)
     environment = Environment(os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT)
     opened = NotebookLab(environment.running(), lab)
-    missing = sorted(set(lab.needs) - set(environment.record.get("needs", ())))
+    record = environment.record
+    missing = sorted(set(lab.needs) - set(record.needs if record else ()))
     if missing:
         raise EnvironmentLacks(
             f"this lab needs {' and '.join(missing)}",

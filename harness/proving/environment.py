@@ -68,5 +68,6 @@ class SessionEnvironment:
         options = Options(supply=option.lab_supply, flavour=option.lab_vault, needs=needs)
         with shown, reporting() as progress:
             access = environment.up(options, progress)
-        self._installed.update(environment.record["needs"])
+        record = environment.record
+        self._installed.update(record.needs if record else ())
         return access

@@ -11,11 +11,12 @@ from __future__ import annotations
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.base import statefile
 from harness.base.errors import UsageError
 from harness.base.paths import clusters
 from harness.base.progress import Progress
@@ -58,6 +59,24 @@ class Provided:
     digest: str
     image: str = ""
     path: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The part as an environment's record has it."""
+        return {**asdict(self), "path": str(self.path or "")}
+
+    @classmethod
+    def from_json(cls, stored: object) -> Provided:
+        """The reverse of `to_json`. Raises ValueError naming the first field that is wrong."""
+        path = statefile.field(stored, "path", str)
+        return cls(
+            part=statefile.field(stored, "part", str),
+            version=statefile.field(stored, "version", str),
+            origin=statefile.field(stored, "origin", str),
+            upstream=statefile.field(stored, "upstream", bool),
+            digest=statefile.field(stored, "digest", str),
+            image=statefile.field(stored, "image", str),
+            path=Path(path) if path else None,
+        )
 
 
 class Supply(ABC):

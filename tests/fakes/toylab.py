@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.base.redact import Secret
+from harness.environment.record import EnvironmentRecord
 from harness.lab import catalog
 from harness.lab.access import Access
 from harness.lab.context import LabContext
@@ -149,7 +150,7 @@ class ToyEnvironment:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.record: dict[str, list[str]] = {"needs": []}
+        self.record = EnvironmentRecord("vault", 1, "auto")
 
     def running(self) -> Access:
         """Where the toy is."""

@@ -151,6 +151,18 @@ def test_one_file_is_installed_repaired_used_and_removed(
     assert not environment.folder.exists()
 
 
+def test_down_removes_an_environment_whose_record_cannot_be_read(
+    fake: Engine, toy: None, up: Callable[[], Environment]
+) -> None:
+    environment = up()
+    (environment.folder / "environment.json").write_text("{")
+    with pytest.raises(UsageError, match="cannot be read"):
+        up()
+    environment.down()
+    assert not fake.by_name
+    assert not environment.folder.exists()
+
+
 def test_without_the_file_there_is_no_such_integration() -> None:
     with pytest.raises(UsageError, match="no integration 'toy'") as caught:
         integrations.find("toy")

@@ -16,6 +16,7 @@ import pytest
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import CHECKOUT
 from harness.base.redact import MASK, register
+from harness.environment.record import EnvironmentRecord
 from harness.notebook.render import render
 from harness.proving.environment import SessionEnvironment
 from harness.proving.plugin import redact_report, refusal
@@ -116,12 +117,12 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
     class Environment:
         def __init__(self, name: str) -> None:
             self.name = name
-            self.record: dict[str, Any] = {}
+            self.record: EnvironmentRecord | None = None
 
         def up(self, options: Any, progress: object) -> Any:
             asked.append(options.needs)
             # An environment may have got more than this run asked for.
-            self.record["needs"] = ["csi", *options.needs]
+            self.record = EnvironmentRecord("vault", 1, "auto", ("csi", *options.needs))
             return toylab.access(tmp_path)
 
         def down(self) -> None:
@@ -146,10 +147,10 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
 ) -> None:
     class Environment:
         def __init__(self, name: str) -> None:
-            self.record: dict[str, Any] = {"needs": []} if existed else {}
+            self.record = EnvironmentRecord("vault", 1, "auto") if existed else None
 
         def up(self, options: Any, progress: object) -> Any:
-            self.record = {"needs": []}
+            self.record = EnvironmentRecord("vault", 1, "auto")
             return toylab.access(tmp_path)
 
         def down(self) -> None:
