@@ -1,8 +1,10 @@
-"""JSON the way Go writes it, so that `_raw` and HMACs look as they do upstream.
+"""JSON the way Go reads and writes it, so that `_raw` and HMACs look as they do upstream.
 
 Go sorts map keys, leaves no blanks, escapes `<`, `>`, `&` and, when asked to keep number
 literals, prints them as they came. Python's json module does none of this, hence the small
 encoder. `Number` keeps a literal exactly: 1e3 stays 1e3, a 20-digit integer keeps its digits.
+It also never reads or writes NaN and Infinity, which are no JSON: a server that is given
+them cannot decode the whole answer.
 """
 
 from __future__ import annotations
@@ -10,12 +12,18 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-_ESCAPES = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
+_LINE_ENDS = {"\u2028": "\\u2028", "\u2029": "\\u2029"}
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"} | _LINE_ENDS)
+_ALWAYS = str.maketrans(_LINE_ENDS)
+# Half a surrogate pair. Python's codecs also write a byte that is no UTF-8 as one of these,
+# 0xDC00 above its value (the error handler "surrogateescape").
+_HALF = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd"
 
 
 class Number(str):
@@ -24,13 +32,24 @@ class Number(str):
     __slots__ = ()
 
 
+class Structure(dict[str, Any]):
+    """The fields of a Go structure, which are written in their own order."""
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of a JSON text, with every number kept as a `Number`."""
-    return json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+    """The value of a JSON text, with every number kept as a `Number`.
+
+    Raises ValueError, also for NaN, Infinity and UTF-16, and RecursionError. What is no
+    Unicode becomes U+FFFD, as in Go: bytes that are no UTF-8, and half surrogate pairs.
+    """
+    if isinstance(text, bytes):
+        text = decoded(text)
+    found = json.loads(text, parse_int=Number, parse_float=Number, parse_constant=_no_constant)
+    return paired(found) if "\\ud" in text.lower() or _HALF.search(text) else found
 
 
 def parse(text: str | bytes) -> Any:
@@ -41,13 +60,45 @@ def parse(text: str | bytes) -> Any:
 def _finite(literal: str) -> float:
     number = float(literal)
     if math.isinf(number):
-        raise ValueError(f"{literal} is out of range")
+        raise ValueError(f"{literal[:40]} is out of range")
     return number
 
 
+def text_of(value: Any) -> str:
+    """JSON text without blanks, in ASCII, of a value as `parse` gives them.
+
+    Raises ValueError for NaN and Infinity.
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def decoded(data: bytes) -> str:
+    """The text of bytes; each one that is no UTF-8 becomes U+FFFD, as in Go."""
+    return _HALF.sub(_REPLACEMENT, data.decode("utf-8", "surrogateescape"))
+
+
+def paired(value: Any) -> Any:
+    """The value with U+FFFD for each half of a surrogate pair."""
+    if isinstance(value, Number):
+        return value
+    if isinstance(value, str):
+        return _HALF.sub(_REPLACEMENT, value)
+    if isinstance(value, list):
+        return [paired(item) for item in value]
+    if isinstance(value, dict):
+        return {paired(key): paired(item) for key, item in value.items()}
+    return value
+
+
+def html_escaped(text: str) -> str:
+    """A JSON text with the characters escaped that Go's encoder always escapes."""
+    return text.translate(_ESCAPES)
+
+
 def _quote(text: str, escape: bool) -> str:
-    quoted = json.dumps(text, ensure_ascii=False)
-    return quoted.translate(_ESCAPES) if escape else quoted
+    quoted = json.dumps(text, ensure_ascii=False).translate(_ESCAPES if escape else _ALWAYS)
+    # What is half a pair here was a byte that is no UTF-8: `loads` leaves none in.
+    return _HALF.sub(r"\\ufffd", quoted)
 
 
 def format_float(value: float) -> str:
@@ -55,15 +106,15 @@ def format_float(value: float) -> str:
     if value != value or value in (float("inf"), float("-inf")):
         raise ValueError(f"{value} has no JSON form")
     size = abs(value)
+    digits = repr(value)
     if size != 0 and (size < 1e-6 or size >= 1e21):
-        mantissa, _, exponent = repr(value).partition("e")
-        if not exponent:
-            mantissa, _, exponent = f"{value:.17e}".partition("e")
-        return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}".replace("e-0", "e-")
-    text = repr(value)
-    if "e" in text:
-        text = f"{value:.0f}" if size >= 1 else f"{value:.20f}".rstrip("0")
-    return text.removesuffix(".0")
+        # Such a number always has an exponent in Python, too.
+        mantissa, _, exponent = digits.partition("e")
+        return f"{mantissa.removesuffix('.0')}e{int(exponent):+d}"
+    if "e" in digits:
+        # The digits that read back, with zeros around them: not those of the binary value.
+        digits = f"{Decimal(digits):f}"
+    return digits.removesuffix(".0")
 
 
 def dumps(value: Any, *, escape: bool = True, indent: int = 0, _level: int = 0) -> str:
@@ -90,7 +141,7 @@ def dumps(value: Any, *, escape: bool = True, indent: int = 0, _level: int = 0) 
         parts = [
             f"{_quote(str(key), escape)}:{' ' if indent else ''}"
             + dumps(value[key], escape=escape, indent=indent, _level=_level + 1)
-            for key in sorted(value, key=str)
+            for key in (value if isinstance(value, Structure) else sorted(value, key=str))
         ]
         return _wrap("{", parts, "}", indent, _level)
     if isinstance(value, (list, tuple)):

@@ -16,13 +16,20 @@ FALSE = frozenset({"", "0", "f", "F", "FALSE", "false", "False"})
 INT64_MAX = 2**63 - 1
 
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+# Go lets underscores stand between digits, and behind the 0x of a hexadecimal fraction.
+_D, _X = "[0-9]+(?:_[0-9]+)*", "[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*"
+_FLOAT = re.compile(rf"[+-]?(?:{_D}(?:\.(?:{_D})?)?|\.{_D})(?:[eE][+-]?{_D})?", re.ASCII)
+_HEX_FLOAT = re.compile(rf"[+-]?0[xX](?:_?{_X}(?:\.(?:{_X})?)?|\.{_X})[pP][+-]?{_D}", re.ASCII)
+_NO_NUMBER = re.compile(r"[+-]?(?:inf|infinity)|nan", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"[+-]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
 _DURATION_PART = re.compile(r"([0-9.]+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _QUANTITY_SHAPE = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 _QUANTITY_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)", re.ASCII)
 _QUANTITY_SUFFIX = re.compile(r"n|u|m|[kMGTPE]?|[KMGTPE]i|[eE][+-]?[0-9]+", re.ASCII)
+
+# Go reads an exponent into 64 bits.
+_LONGEST_EXPONENT = 18
 
 
 def _shown(text: str) -> str:
@@ -60,10 +67,21 @@ def parse_uint(text: str) -> int:
 
 
 def parse_float(text: str) -> float:
-    """A finite decimal fraction; the empty string, NaN and infinity are errors."""
-    if not _FLOAT.fullmatch(text) or not math.isfinite(float(text)):
-        raise ValueError(f"{_shown(text)} is not a number")
-    return float(text)
+    """Go's strconv.ParseFloat: also 0x1p-2, 1_000.5, NaN and Inf, which are no JSON.
+
+    The empty string and what is too large for a float are errors.
+    """
+    plain = text.replace("_", "")
+    if _NO_NUMBER.fullmatch(text):
+        return float(text)
+    try:
+        if _HEX_FLOAT.fullmatch(text):
+            return float.fromhex(plain)
+        if _FLOAT.fullmatch(text) and math.isfinite(float(plain)):
+            return float(plain)
+    except OverflowError:
+        pass
+    raise ValueError(f"{_shown(text)} is not a number")
 
 
 def parse_duration(text: str) -> float:
@@ -86,6 +104,7 @@ def check_quantity(text: str) -> str:
     found = re.fullmatch(_QUANTITY_SHAPE, text, re.ASCII)
     if not found or not _QUANTITY_NUMBER.fullmatch(found[1]):
         raise ValueError(f"quantities must match the regular expression '{_QUANTITY_SHAPE}'")
-    if not _QUANTITY_SUFFIX.fullmatch(found[2]):
+    exponent = found[2][1:].lstrip("+-0") if found[2][:1] in ("e", "E") else ""
+    if not _QUANTITY_SUFFIX.fullmatch(found[2]) or len(exponent) > _LONGEST_EXPONENT:
         raise ValueError("unable to parse quantity's suffix")
     return text
