@@ -9,10 +9,13 @@ Source: hashicorp/vault-k8s v1.7.6, agent-inject/agent/config.go.
 from __future__ import annotations
 
 import base64
-import json
+import math
 import posixpath
 from typing import Any
 
+from standins.common import gojson
+from standins.common.gotyped import Decoder, TypeMismatch
+from standins.injector.annotations import PREFIX, AnnotationError
 from standins.injector.plan import Plan
 from standins.injector.pod import JsonObject
 from standins.injector.secrets import Secret
@@ -22,44 +25,55 @@ TOKEN_FILE = f"{HOME}/.vault-token"
 CACHE_PATH = "/vault/agent-cache"
 
 # The telemetry stanza as the agent knows it; other names are dropped, as upstream does.
-_TELEMETRY: dict[str, type] = {
-    "usage_gauge_period": str,
-    "maximum_gauge_cardinality": int,
-    "disable_hostname": bool,
-    "enable_hostname_label": bool,
-    "lease_metrics_epsilon": str,
-    "num_lease_metrics_buckets": int,
-    "add_lease_metrics_namespace_labels": bool,
-    "filter_default": bool,
-    "prefix_filter": list,
-    "statsite_address": str,
-    "statsd_address": str,
-    "circonus_api_token": str,
-    "circonus_api_app": str,
-    "circonus_api_url": str,
-    "circonus_submission_interval": str,
-    "circonus_submission_url": str,
-    "circonus_check_id": str,
-    "circonus_check_force_metric_activation": bool,
-    "circonus_check_instance_id": str,
-    "circonus_check_search_tag": str,
-    "circonus_check_display_name": str,
-    "circonus_check_tags": str,
-    "circonus_broker_id": str,
-    "circonus_broker_select_tag": str,
-    "dogstatsd_addr": str,
-    "dogstatsd_tags": list,
-    "prometheus_retention_time": str,
-    "stackdriver_project_id": str,
-    "stackdriver_location": str,
-    "stackdriver_namespace": str,
-    "stackdriver_debug_logs": bool,
-}
+_TELEMETRY = Decoder(
+    {
+        "Telemetry": {
+            "usage_gauge_period,omitempty": "string",
+            "maximum_gauge_cardinality,omitempty": "int64",
+            "disable_hostname,omitempty": "bool",
+            "enable_hostname_label,omitempty": "bool",
+            "lease_metrics_epsilon,omitempty": "string",
+            "num_lease_metrics_buckets,omitempty": "int64",
+            "add_lease_metrics_namespace_labels,omitempty": "bool",
+            "filter_default,omitempty": "bool",
+            "prefix_filter,omitempty": "[]string",
+            "statsite_address,omitempty": "string",
+            "statsd_address,omitempty": "string",
+            "circonus_api_token,omitempty": "string",
+            "circonus_api_app,omitempty": "string",
+            "circonus_api_url,omitempty": "string",
+            "circonus_submission_interval,omitempty": "string",
+            "circonus_submission_url,omitempty": "string",
+            "circonus_check_id,omitempty": "string",
+            "circonus_check_force_metric_activation,omitempty": "bool",
+            "circonus_check_instance_id,omitempty": "string",
+            "circonus_check_search_tag,omitempty": "string",
+            "circonus_check_display_name,omitempty": "string",
+            "circonus_check_tags,omitempty": "string",
+            "circonus_broker_id,omitempty": "string",
+            "circonus_broker_select_tag,omitempty": "string",
+            "dogstatsd_addr,omitempty": "string",
+            "dogstatsd_tags,omitempty": "[]string",
+            "prometheus_retention_time,omitempty": "string",
+            "stackdriver_project_id,omitempty": "string",
+            "stackdriver_location,omitempty": "string",
+            "stackdriver_namespace,omitempty": "string",
+            "stackdriver_debug_logs,omitempty": "bool",
+        }
+    }
+)
 
 
 def encoded(plan: Plan, *, init: bool) -> str:
-    """The configuration in base64, as the agent's container gets it."""
-    text = json.dumps(agent_config(plan, init=init), separators=(",", ":"))
+    """The configuration in base64, as the agent's container gets it.
+
+    Raises AnnotationError for a value that JSON lacks.
+    """
+    threshold = plan.lease_renewal_threshold
+    if not math.isfinite(threshold):
+        shown = "NaN" if math.isnan(threshold) else f"{'-' if threshold < 0 else '+'}Inf"
+        raise AnnotationError(f"json: unsupported value: {shown}")
+    text = gojson.text_of(agent_config(plan, init=init))
     return base64.b64encode(text.encode()).decode()
 
 
@@ -156,18 +170,25 @@ def _telemetry(asked: JsonObject) -> JsonObject | None:
     """The stanza; None when nothing was asked, or when one value has a wrong type."""
     if not asked:
         return None
-    stanza: JsonObject = {}
-    for name, value in asked.items():
-        kind = _TELEMETRY.get(name)
-        if kind is None or value is None:
-            continue
-        if kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        wrong_items = isinstance(value, list) and not all(isinstance(v, str) for v in value)
-        if not isinstance(value, kind) or (kind is int and value is True) or wrong_items:
-            return None
-        stanza |= _filled(**{name: value})
+    try:
+        stanza: JsonObject = _TELEMETRY.decode("Telemetry", dict(sorted(asked.items())))
+    except (TypeMismatch, RecursionError):
+        return None
     return stanza
+
+
+def telemetry_warnings(plan: Plan) -> list[str]:
+    """What becomes of telemetry annotations that mean nothing or have a wrong type."""
+    if plan.telemetry and _telemetry(plan.telemetry) is None:
+        return [
+            f"{PREFIX}agent-telemetry-: one value has a wrong type, so that the agents get no"
+            " telemetry stanza"
+        ]
+    return [
+        f"{PREFIX}agent-telemetry-{name[:100].replace('_', '-')} is no parameter of the stanza"
+        for name in plan.telemetry
+        if not _TELEMETRY.knows("Telemetry", name)
+    ]
 
 
 def _comma_list(text: str) -> list[str]:

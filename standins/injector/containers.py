@@ -8,16 +8,12 @@ Source: hashicorp/vault-k8s v1.7.6, agent-inject/agent/container_*.go.
 
 from __future__ import annotations
 
-import base64
-import binascii
+import posixpath
 import shlex
-from typing import Any
 
-from kubernetes.client import V1Container
-from pydantic import ValidationError
-
-from standins.common import values
-from standins.injector import jsonpatch
+from standins.common import gobase64, gojson, values
+from standins.common.gotyped import TypeMismatch
+from standins.injector import container_model, jsonpatch
 from standins.injector.agent_config import CACHE_PATH, HOME, TOKEN_FILE, encoded
 from standins.injector.annotations import AnnotationError, Notes, parsed
 from standins.injector.plan import Plan
@@ -103,29 +99,33 @@ def _mounts(plan: Plan, init: bool) -> list[JsonObject]:
     mounts += secret_mounts(plan)
     if notes.text("agent-extra-secret"):
         mounts.append({"name": "extra-secrets", "mountPath": "/vault/custom", "readOnly": True})
-    mounts += _copied_mounts(plan, taken={each["mountPath"] for each in mounts})
+    # In upstream's order; the paths of those behind it are taken, too.
+    place = len(mounts)
     if notes.text("agent-configmap"):
         mounts.append({"name": "vault-config", "mountPath": CONFIGS, "readOnly": True})
     if notes.text("tls-secret"):
         mounts.append({"name": "vault-tls-secrets", "mountPath": "/vault/tls", "readOnly": True})
     if plan.cache_persist:
         mounts.append({"name": "vault-agent-cache", "mountPath": CACHE_PATH})
+    mounts[place:place] = _copied_mounts(plan, mounts)
     return mounts
 
 
-def _copied_mounts(plan: Plan, taken: set[str]) -> list[JsonObject]:
+def _copied_mounts(plan: Plan, own: list[JsonObject]) -> list[JsonObject]:
+    """The mounts of the container that the pod names, but for those at a path of `own`.
+
+    The API server refuses a container that mounts two things at one path; what the agent
+    itself needs wins over the copy.
+    """
     wanted = plan.notes.text("agent-copy-volume-mounts")
-    if not wanted:
-        return []
-    # The API server refuses a container that mounts two things at one path; what the
-    # agent already has wins over the copy.
-    return [
-        mount.raw
-        for container in (*plan.pod.containers, *plan.pod.init_containers)
-        if container.name == wanted
-        for mount in container.mounts
-        if "serviceaccount" not in mount.path.lower() and mount.path not in taken
-    ]
+    taken = {posixpath.normpath(each["mountPath"]) for each in own}
+    copied = []
+    for container in (*plan.pod.containers, *plan.pod.init_containers):
+        for mount in container.mounts if wanted and container.name == wanted else ():
+            path = posixpath.normpath(mount.path)
+            if "serviceaccount" not in mount.path.lower() and path not in taken:
+                copied.append(mount.raw)
+    return copied
 
 
 def _env(plan: Plan, init: bool) -> list[JsonObject]:
@@ -163,13 +163,17 @@ def _env(plan: Plan, init: bool) -> list[JsonObject]:
         plain |= aws_env(plan.pod)
         if region := plan.auth_config.get("region"):
             plain["AWS_REGION"] = region
-    return env + [{"name": name, "value": value} for name, value in plain.items() if value]
+    # Base64 of nothing makes an empty variable, as upstream's.
+    empty = ("VAULT_CACERT_BYTES",) if plan.ca_bytes else ()
+    return env + [
+        {"name": name, "value": value} for name, value in plain.items() if value or name in empty
+    ]
 
 
 def _maybe_base64(text: str) -> str:
     try:
-        return base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+        return gojson.decoded(gobase64.decode(text))
+    except ValueError:
         return text
 
 
@@ -207,34 +211,16 @@ def _security_context(plan: Plan) -> JsonObject:
     }
 
 
-def _patched(container: JsonObject, patch: list[dict[str, Any]]) -> JsonObject:
+def _patched(container: JsonObject, patch: list[jsonpatch.Operation]) -> JsonObject:
     """The container after the user's JSON Patch, still a container; else AnnotationError."""
-    result = jsonpatch.apply(container, patch)
     try:
-        V1Container.from_dict(_with_text_quantities(result))
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3]
-        )
-        raise AnnotationError(f"failed to apply JSON patch: not a container: {wrong}") from error
-    checked: JsonObject = result
-    return checked
-
-
-def _with_text_quantities(container: Any) -> Any:
-    """The same with numbers in resources as text: Kubernetes takes both, the model one."""
-    if not isinstance(container, dict):
-        raise AnnotationError("failed to apply JSON patch: not a container: not an object")
-    resources = container.get("resources")
-    if not isinstance(resources, dict):
-        return container
-    texts = {
-        kind: {name: str(amount) for name, amount in amounts.items()}
-        if kind in ("limits", "requests") and isinstance(amounts, dict)
-        else amounts
-        for kind, amounts in resources.items()
-    }
-    return container | {"resources": texts}
+        result = jsonpatch.apply(container, patch)
+    except jsonpatch.PatchError as error:
+        raise AnnotationError(f"failed to apply JSON patch: {error}") from None
+    try:
+        return container_model.checked(gojson.loads(result))
+    except (TypeMismatch, RecursionError) as error:
+        raise AnnotationError(str(error) or "nested too deeply") from None
 
 
 def _homes(plan: Plan) -> tuple[tuple[str, bool], ...]:

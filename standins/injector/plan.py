@@ -8,14 +8,13 @@ Source: hashicorp/vault-k8s v1.7.6, agent-inject/agent/agent.go.
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from standins.common import values
+from standins.common import gojson, values
 from standins.injector import jsonpatch, secrets, token_volume
 from standins.injector.annotations import AnnotationError, Notes
 from standins.injector.defaults import defaults
@@ -71,8 +70,8 @@ class Plan:
     exit_on_retry_failure: bool
     max_connections_per_host: int
     lease_renewal_threshold: float
-    init_json_patch: list[dict[str, Any]]
-    json_patch: list[dict[str, Any]]
+    init_json_patch: list[jsonpatch.Operation]
+    json_patch: list[jsonpatch.Operation]
 
     @property
     def sidecar(self) -> bool:
@@ -210,16 +209,24 @@ def _auth_config(notes: Notes, token: TokenVolume) -> JsonObject:
     return config
 
 
-def _patch_of(notes: Notes, name: str) -> list[dict[str, Any]]:
+def _patch_of(notes: Notes, name: str) -> list[jsonpatch.Operation]:
     return jsonpatch.decode(notes.text(name)) if notes.text(name) else []
 
 
 def _json_or_text(text: str) -> Any:
+    """The value of a JSON text, its numbers as Go's floats; the text itself if it is none."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _floats(gojson.loads(text))
     except (ValueError, RecursionError):
         return text
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
+def _floats(value: Any) -> Any:
+    if isinstance(value, gojson.Number):
+        # A number that is too large becomes an infinity, which has no form: a ValueError.
+        return gojson.Number(gojson.format_float(float(value)))
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _floats(item) for key, item in value.items()}
+    return value

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from standins.common.values import INT64_MAX
+
 JsonObject = dict[str, Any]
 T = TypeVar("T")
 
@@ -26,6 +28,8 @@ def _take(source: JsonObject, key: str, kind: type[T], where: str) -> T | None:
         return None
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise PodError(f"{where}.{key} is not {_WORDS[kind]}")
+    if isinstance(value, int) and not -INT64_MAX - 1 <= value <= INT64_MAX:
+        raise PodError(f"{where}.{key} is out of the range of 64 bits")
     return value
 
 

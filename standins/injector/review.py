@@ -8,13 +8,12 @@ that is a denial with the reason. A pod that did not ask is let through untouche
 from __future__ import annotations
 
 import base64
-import json
 from dataclasses import dataclass
-from typing import Any
 
-from standins.common import values
+from standins.common import gojson, values
 from standins.common.logs import Log
-from standins.injector.annotations import INJECT, PREFIX, STATUS, AnnotationError, Notes, parsed
+from standins.injector import warnings
+from standins.injector.annotations import INJECT, PREFIX, STATUS, AnnotationError, parsed
 from standins.injector.plan import Plan, Refusal, make_plan, stage
 from standins.injector.pod import JsonObject, Pod, PodError
 from standins.injector.pod_patch import INJECTED, make_patch
@@ -24,7 +23,6 @@ log = Log(__name__)
 
 VERSIONS = ("admission.k8s.io/v1", "admission.k8s.io/v1beta1")
 SYSTEM_NAMESPACES = ("kube-system", "kube-public")
-MAX_WARNINGS = 5
 
 
 class ReviewError(ValueError):
@@ -57,11 +55,13 @@ def answer(body: bytes, settings: Settings) -> Decision:
         pod = Pod.read(request.get("object"))
         if should_inject(pod):
             plan = plan_for(pod, namespace, settings)
-            text = json.dumps(make_patch(plan), separators=(",", ":"))
+            # Raises for what is no JSON. An answer that the API server cannot decode counts
+            # as none, and the webhook's failurePolicy would let the pod in without an agent.
+            text = gojson.text_of(make_patch(plan))
             response["patch"] = base64.b64encode(text.encode()).decode()
             response["patchType"] = "JSONPatch"
-            if warnings := _warnings(plan):
-                response["warnings"] = warnings
+            if found := warnings.about(plan):
+                response["warnings"] = found
             injected = _kind(plan)
     except (PodError, Refusal) as error:
         response = _denied(uid, str(error))
@@ -77,7 +77,7 @@ def answer(body: bytes, settings: Settings) -> Decision:
         "response": response,
     }
     allowed = bool(response["allowed"])
-    return Decision(json.dumps(answered).encode(), namespace, allowed, injected)
+    return Decision(gojson.text_of(answered).encode(), namespace, allowed, injected)
 
 
 def should_inject(pod: Pod) -> bool:
@@ -102,7 +102,7 @@ def plan_for(pod: Pod, namespace: str, settings: Settings) -> Plan:
 
 def _decode(body: bytes) -> JsonObject:
     try:
-        review = json.loads(body.decode(), parse_constant=_refuse_constant)
+        review = gojson.parse(body.decode())
     except (ValueError, RecursionError) as error:
         raise ReviewError(f"error decoding admission request: {error}") from error
     if not isinstance(review, dict):
@@ -117,10 +117,6 @@ def _decode(body: bytes) -> JsonObject:
     return review
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _denied(uid: str, message: str) -> JsonObject:
     return {"uid": uid, "allowed": False, "status": {"metadata": {}, "message": message}}
 
@@ -131,16 +127,3 @@ def _kind(plan: Plan) -> str | None:
     if plan.pre_populate:
         return "init_only"
     return "sidecar_only" if plan.sidecar else None
-
-
-def _warnings(plan: Plan) -> list[str]:
-    """What kubectl shows the pod's creator: words that are most often typing errors."""
-    notes: Notes = plan.notes
-    found = [f"unknown annotation {PREFIX}{name[:100]}" for name in notes.unknown()]
-    names = {container.name for container in plan.pod.containers}
-    found += [
-        f"{PREFIX}agent-inject-containers names no container of this pod: {name[:60]!r}"
-        for name in plan.containers
-        if name not in names
-    ]
-    return found[:MAX_WARNINGS]

@@ -46,10 +46,11 @@ class Secret:
 
 def read(notes: Notes) -> list[Secret]:
     """All secrets, in the order of their names. Raises AnnotationError."""
-    return [_secret(notes, name) for name in _names(notes)]
+    return [_secret(notes, name) for name in names(notes)]
 
 
-def _names(notes: Notes) -> list[str]:
+def names(notes: Notes) -> list[str]:
+    """The names of the secrets as the annotations spell them, sorted."""
     found: set[str] = set()
     for family in SECRET_FAMILIES:
         for name, value in notes.family(family).items():

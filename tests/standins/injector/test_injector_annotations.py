@@ -378,7 +378,9 @@ REFUSED: list[tuple[dict[str, str], str]] = [
         NEW + 'failed to find service account volume "none"',
     ),
     ({"template-max-connections-per-host": "x"}, NEW),
-    ({"template-lease-renewal-threshold": "NaN"}, NEW),
+    ({"template-lease-renewal-threshold": "half"}, NEW),
+    ({"template-lease-renewal-threshold": "NaN"}, PATCH + "json: unsupported value: NaN"),
+    ({"template-lease-renewal-threshold": "-inf"}, PATCH + "json: unsupported value: -Inf"),
     ({"template-lease-renewal-threshold": ""}, NEW),
     ({"auth-min-backoff": "5"}, DEFAULTS + "error parsing min backoff as duration: "),
     ({"auth-max-backoff": "soon"}, DEFAULTS + "error parsing max backoff as duration: "),
@@ -386,18 +388,15 @@ REFUSED: list[tuple[dict[str, str], str]] = [
         {"agent-json-patch": "{"},
         DEFAULTS + "error parsing JSON patch for annotation vault.hashicorp.com/agent-json-patch",
     ),
-    (
-        {"agent-init-json-patch": '[{"op": "spin"}]'},
-        DEFAULTS + "error parsing JSON patch for annotation",
-    ),
+    ({"agent-init-json-patch": '[{"op": "spin"}]'}, PATCH + "failed to apply JSON patch: "),
     ({"agent-json-patch": '[{"op": "remove", "path": "/nothing"}]'}, PATCH),
     (
         {"agent-json-patch": '[{"op": "replace", "path": "/args", "value": 5}]'},
-        PATCH + "failed to apply JSON patch: not a container: args",
+        PATCH + "json: cannot unmarshal number into Go struct field Container.args",
     ),
     (
         {"agent-init-json-patch": '[{"op": "replace", "path": "", "value": []}]'},
-        PATCH + "failed to apply JSON patch: not a container",
+        PATCH + "json: cannot unmarshal array into Go value of type v1.Container",
     ),
     *(
         ({name: bad}, f"{PATCH}vault.hashicorp.com/{name}: {why}")

@@ -349,12 +349,50 @@ def test_copied_mounts_leave_out_tokens_and_paths_in_use() -> None:
         ({"agent-telemetry-maximum-gauge-cardinality": "3.0"}, {"maximum_gauge_cardinality": 3}),
         ({"agent-telemetry-disable-hostname": "false"}, {}),
         ({"agent-telemetry-statsd-address": "NaN"}, {"statsd_address": "NaN"}),
+        ({"agent-telemetry-statsd-address": "1e999"}, {"statsd_address": "1e999"}),
+        ({"agent-telemetry-statsd-address": "1e99"}, None),
+        ({"agent-telemetry-Statsd-Address": "x:1"}, {"statsd_address": "x:1"}),
+        ({"agent-telemetry-prefix-filter": '["a", null]'}, {"prefix_filter": ["a", ""]}),
+        ({"agent-telemetry-prefix-filter": "null"}, {}),
+        (
+            {"agent-telemetry-num-lease-metrics-buckets": "9007199254740993"},
+            {"num_lease_metrics_buckets": 9007199254740992},
+        ),
+        (
+            {"agent-telemetry-num-lease-metrics-buckets": "1e18"},
+            {"num_lease_metrics_buckets": 10**18},
+        ),
+        ({"agent-telemetry-num-lease-metrics-buckets": "1e19"}, None),
     ],
 )
 def test_telemetry_values_of_the_wrong_type(given: dict[str, str], telemetry: Any) -> None:
     assert inject(ASKING | given).config().get("telemetry") == telemetry
 
 
-def test_number_in_patched_resources_is_a_quantity() -> None:
-    patch = '[{"op": "replace", "path": "/resources/limits/cpu", "value": 1}]'
-    assert inject(ASKING | {"agent-json-patch": patch}).sidecar["resources"]["limits"]["cpu"] == 1
+def test_copied_mounts_yield_to_every_mount_of_the_agent() -> None:
+    pod = a_pod()
+    pod["spec"]["volumes"].append({"name": "data", "emptyDir": {}})
+    taken = ["/vault/tls", "/vault/configs/", "/vault/agent-cache", "/vault/custom"]
+    pod["spec"]["containers"][0]["volumeMounts"] += [
+        {"name": "data", "mountPath": path} for path in [*taken, "/data"]
+    ]
+    given = {
+        "agent-copy-volume-mounts": "app",
+        "tls-secret": "ca",
+        "agent-configmap": "mine",
+        "agent-extra-secret": "more",
+        "agent-cache-enable": "true",
+    }
+    result = inject(ASKING | given, pod=pod)
+    for agent in ("vault-agent", "vault-agent-init"):
+        assert [path for path, name in result.mounts(agent).items() if name == "data"] == ["/data"]
+    assert_acceptable(result.pod)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_ca_in_lines_of_base64(end: str) -> None:
+    pem = "-----BEGIN CERTIFICATE-----\n" + "MIIB" * 60 + "\n-----END CERTIFICATE-----\n"
+    text = base64.b64encode(pem.encode()).decode()
+    lines = end.join(text[start : start + 76] for start in range(0, len(text), 76)) + end
+    result = inject(ASKING, settings=Settings(vault_addr=ADDRESS, vault_cacert_bytes=lines))
+    assert result.env("VAULT_CACERT_BYTES") == pem

@@ -90,6 +90,7 @@ UNDECODABLE = {
     "not UTF-8": b'{"kind": "\xff"}',
     "UTF-16": json.dumps(a_review(a_pod(ASKED))).encode("utf-16"),
     "NaN": b'{"request": NaN}',
+    "infinite": b'{"request": 1e999}',
     "digits": b'{"request": ' + b"9" * 10_000 + b"}",
     "deep": b"[" * 200_000,
     "wrong version": encoded(a_pod(ASKED), version="v2"),
@@ -139,6 +140,7 @@ HOSTILE: dict[str, Any] = {
     "env value number": with_spec(containers=[{"env": [{"name": "A", "value": 5}]}]),
     "name list": with_spec(containers=[{"name": []}]),
     "uid text": with_spec(containers=[{"securityContext": {"runAsUser": "0"}}]),
+    "uid huge": with_spec(containers=[{"securityContext": {"runAsUser": 2**63}}]),
     "uid bool": with_spec(containers=[{"securityContext": {"runAsUser": True}}]),
     "volumes text": with_spec(volumes="x"),
     "volume null": with_spec(volumes=[None]),
@@ -293,12 +295,29 @@ def test_pending_pod_and_other_status_are_injected() -> None:
 
 
 def test_typing_errors_are_warned_about() -> None:
-    given = {"agent-inject-secrets-db": "kv/db", "rol": "x", "agent-inject-containers": "app, db"}
+    given = {
+        "agent-inject-secrets-db": "kv/db",
+        "rol": "x",
+        "agent-inject-containers": "app, db",
+        "agent-copy-volume-mounts": "nope",
+        "agent-inject-secret-db": "kv/db",
+        "agent-inject-file-db": "db.env",
+        "agent-inject-file-bd": "db.env",
+        "agent-telemetry-made-up": "1",
+    }
     result: Result = inject(ASKING | given)
     assert result.response["warnings"] == [
         "unknown annotation vault.hashicorp.com/agent-inject-secrets-db",
         "unknown annotation vault.hashicorp.com/rol",
         "vault.hashicorp.com/agent-inject-containers names no container of this pod: ' db'",
+        "vault.hashicorp.com/agent-copy-volume-mounts names no container of this pod: 'nope'",
+        "vault.hashicorp.com/agent-inject-file-bd is for a secret that this pod does not ask for",
+        "vault.hashicorp.com/agent-telemetry-made-up is no parameter of the stanza",
+    ]
+    wrong = inject(ASKING | {"agent-telemetry-statsd-address": "true"}).response["warnings"]
+    assert wrong == [
+        "vault.hashicorp.com/agent-telemetry-: one value has a wrong type, so that the agents get"
+        " no telemetry stanza"
     ]
     assert "warnings" not in inject(ASKING).response
 
