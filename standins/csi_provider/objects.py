@@ -9,7 +9,8 @@ from Vault.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,8 @@ import yaml
 
 from standins.common import gojson
 from standins.csi_provider.errors import ConfigError
-from standins.csi_provider.yamltext import INTEGER, Loader, parse_integer
+from standins.csi_provider.yamldecode import Decoder, NotDecodable
+from standins.csi_provider.yamltext import Node, compose
 
 # The driver's own limits; refusing here names the object instead of failing the write.
 LONGEST_PATH = 4096
@@ -26,7 +28,15 @@ LARGEST_MODE = 0o777
 # Parsing this much takes about a second, in which the provider does nothing else.
 LONGEST_TEXT = 128 * 1024
 
-_TEXT_FIELDS = ("objectName", "secretPath", "secretKey", "method", "encoding")
+_FIELDS = (
+    "objectName",
+    "secretPath",
+    "secretKey",
+    "method",
+    "secretArgs",
+    "filePermission",
+    "encoding",
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,12 @@ def parse_objects(text: str) -> tuple[SecretObject, ...]:
     if len(text) > LONGEST_TEXT:
         raise ConfigError(f"objects: longer than {LONGEST_TEXT} characters")
     try:
-        loader = Loader(text)
-        return _entries(loader, loader.get_single_node())
+        return _Entries(text).read()
     except yaml.YAMLError as error:
         # PyYAML quotes the line it stumbled on, and secretArgs may hold a password.
         raise ConfigError(f"objects: not valid YAML: {_where(error)}") from None
+    except NotDecodable as error:
+        raise ConfigError(f"objects: {error}") from None
 
 
 def check_objects(objects: Sequence[SecretObject]) -> None:
@@ -102,83 +113,65 @@ def _folders(name: str) -> list[str]:
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
-def _entries(loader: Loader, root: yaml.Node | None) -> tuple[SecretObject, ...]:
-    if root is None or _is_null(root):
-        return ()
-    if not isinstance(root, yaml.SequenceNode):
-        raise ConfigError("objects: must be a YAML list")
-    return tuple(_entry(loader, number, node) for number, node in enumerate(root.value))
+class _Entries:
+    """Reads the entries of one text, and says of which entry and field it speaks."""
+
+    def __init__(self, text: str) -> None:
+        self._root = compose(text)
+        self._decoder = Decoder()
+        self._number = -1
+
+    def read(self) -> tuple[SecretObject, ...]:
+        return tuple(self._decoder.items(self._root, self._entry))
+
+    def _entry(self, node: Node) -> SecretObject:
+        self._number += 1
+        where = f"objects[{self._number}]"
+        with _naming(where):
+            fields = self._decoder.fields(node, _FIELDS)
+        read: dict[str, Any] = {}
+        for name, value in fields.items():
+            with _naming(f"{where}.{name}"):
+                read[name] = self._field(name, value)
+        return SecretObject(
+            name=read.get("objectName") or "",
+            path=read.get("secretPath") or "",
+            key=read.get("secretKey") or "",
+            method=read.get("method") or "",
+            args=read.get("secretArgs"),
+            mode=read.get("filePermission") or 0,
+            encoding=read.get("encoding") or "",
+        )
+
+    def _field(self, name: str, node: Node) -> Any:
+        if name == "secretArgs":
+            arguments = self._decoder.mapping(node)
+            gojson.dumps(arguments)
+            return arguments
+        if name != "filePermission":
+            return _utf8(self._decoder.text(node))
+        mode = self._decoder.number(node)
+        if mode is not None and mode > LARGEST_MODE:
+            raise ValueError(f"{mode} is not a file mode; modes are octal, such as 0644")
+        return mode
 
 
-def _entry(loader: Loader, number: int, node: yaml.Node) -> SecretObject:
-    if _is_null(node):
-        return SecretObject()
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"objects[{number}]: must be a mapping")
-    fields: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
-        if name in fields:
-            raise ConfigError(f"objects[{number}]: {name} is given twice")
-        fields[name] = value
-    where = f"objects[{number}]"
-    text = {name: _text(f"{where}.{name}", fields.get(name)) for name in _TEXT_FIELDS}
-    return SecretObject(
-        name=text["objectName"],
-        path=text["secretPath"],
-        key=text["secretKey"],
-        method=text["method"],
-        args=_arguments(loader, f"{where}.secretArgs", fields.get("secretArgs")),
-        mode=_mode(f"{where}.filePermission", fields.get("filePermission")),
-        encoding=text["encoding"],
-    )
-
-
-def _text(where: str, node: yaml.Node | None) -> str:
-    """A scalar exactly as written: `secretKey: 007` names the key "007"."""
-    if node is None or _is_null(node):
-        return ""
-    if not isinstance(node, yaml.ScalarNode):
-        raise ConfigError(f"{where}: must be text")
-    value = str(node.value)
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Put the place in front of what is wrong inside."""
     try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"{where}: holds half a surrogate pair") from None
-    return value
-
-
-def _mode(where: str, node: yaml.Node | None) -> int:
-    if node is None or _is_null(node):
-        return 0
-    written = node.value if isinstance(node, yaml.ScalarNode) and node.style is None else None
-    if (
-        not isinstance(written, str)
-        or not INTEGER.fullmatch(written)
-        or len(written) > LONGEST_NAME
-    ):
-        raise ConfigError(f"{where}: must be a number such as 0644")
-    mode = parse_integer(written)
-    if not 0 <= mode <= LARGEST_MODE:
-        raise ConfigError(f"{where}: {written} is not a file mode; modes are octal, such as 0644")
-    return mode
-
-
-def _arguments(loader: Loader, where: str, node: yaml.Node | None) -> Mapping[str, Any] | None:
-    if node is None or _is_null(node):
-        return None
-    if not isinstance(node, yaml.MappingNode):
-        raise ConfigError(f"{where}: must be a mapping")
-    arguments: dict[str, Any] = loader.construct_document(node)
-    try:
-        gojson.dumps(arguments).encode()
-    except (TypeError, ValueError) as error:
+        yield
+    except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
-    return arguments
 
 
-def _is_null(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and str(node.tag) == "tag:yaml.org,2002:null"
+def _utf8(text: str | None) -> str | None:
+    """The text, unless a `!!binary` made it of bytes that are none."""
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise NotDecodable("is not UTF-8") from None
+    return text
 
 
 def _where(error: yaml.YAMLError) -> str:

@@ -8,11 +8,12 @@ Connection parameters are kept as written; vault.py lays them over the provider'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from standins.common import gojson
 from standins.common.connection import Connection
+from standins.common.gotyped import Decoder, TypeMismatch
 from standins.csi_provider.api import MountRequest
 from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.objects import LARGEST_MODE, SecretObject, check_objects, parse_objects
@@ -21,6 +22,8 @@ POD = "csi.storage.k8s.io/pod."
 ACCOUNT = "csi.storage.k8s.io/serviceAccount.name"
 TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 DEFAULT_AUDIENCE = "vault"
+
+_TYPES = Decoder({"Token": {"token": "string", "expirationTimestamp": "string"}})
 
 # Go's strconv.ParseBool, whose words people write into classes.
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
@@ -101,20 +104,16 @@ def parse_request(request: MountRequest) -> Request:
 
 
 def _strings(attributes: str) -> Mapping[str, str]:
+    """The members of a JSON object of texts; null is a text that is empty."""
     try:
-        found = json.loads(attributes)
+        found = gojson.loads(attributes)
     except (ValueError, RecursionError):
         raise ConfigError("attributes: not valid JSON") from None
-    if not isinstance(found, dict):
-        raise ConfigError("attributes: must be a JSON object")
-    for key, value in found.items():
-        if not isinstance(value, str):
-            raise ConfigError(f"attributes: {key} must be a string")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"attributes: {key} holds half a surrogate pair") from None
-    return found
+    try:
+        members: dict[str, str] | None = _TYPES.decode("map[string]string", found)
+    except TypeMismatch as error:
+        raise ConfigError(f"attributes: {error}") from None
+    return members or {}
 
 
 def _mount(given: Mapping[str, str]) -> str:
@@ -143,26 +142,21 @@ def _pod_token(text: str, audience: str) -> str:
     if not text:
         return ""
     try:
-        tokens = json.loads(text)
-        if not isinstance(tokens, dict):
-            raise ValueError
-        entry = tokens.get(audience, {})
-        token = entry.get("token", "") if isinstance(entry, dict) else None
-        if not isinstance(token, str):
-            raise ValueError
+        tokens = _TYPES.decode("map[string]Token", gojson.loads(text)) or {}
     except (ValueError, RecursionError):
-        # json's own message quotes what it read, and that is a token.
+        # A message of a parser quotes what it read, and that is a token.
         raise ConfigError(
             "failed to unmarshal service account tokens: not a JSON object of audiences"
         ) from None
+    token: str = tokens[audience]["token"] if audience in tokens else ""
     return token
 
 
 def _permission(text: str) -> int:
     try:
-        mode = json.loads(text)
+        mode: int = _TYPES.decode("uint32", gojson.loads(text))
     except (ValueError, RecursionError):
-        mode = None
-    if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= LARGEST_MODE:
+        mode = -1
+    if not 0 <= mode <= LARGEST_MODE:
         raise ConfigError("permission: must be a JSON number from 0 to 511")
     return mode

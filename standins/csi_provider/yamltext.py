@@ -1,75 +1,116 @@
-"""The YAML of the `objects` parameter, read the way the real provider reads it.
+"""The nodes of a YAML document, put together as gopkg.in/yaml.v3 does.
 
-That is a Go library's YAML 1.2 with a few 1.1 habits: `yes` and `12:30` are text, 0644
-and 0o644 are octal. PyYAML's own resolver follows YAML 1.1, hence the small one here.
-Aliases are refused, since a few hundred bytes of them can stand for gigabytes, and so
-is deep nesting.
+libyaml, of which the Go library is a copy, reads the text into events; what a scalar means
+is decided in yamlscalars.py, and yamldecode.py makes values of the nodes. Only the first
+document of a text counts. Deep nesting is refused: what walks over the nodes is recursive.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
-# Far beyond any class; the parser is recursive and one request must not hold up the rest.
+from standins.csi_provider import yamlscalars as scalars
+
+# Far beyond any class.
 DEEPEST = 50
+
+SCALAR, SEQUENCE, MAPPING, ALIAS = "scalar", "sequence", "mapping", "alias"
 
 
 class UnsafeYaml(yaml.YAMLError):
     """YAML that could stand for far more than it says."""
 
 
-class Loader(yaml.SafeLoader):
-    """A safe loader with this project's scalar rules and without aliases."""
+@dataclass(eq=False)
+class Node:
+    """One node; `value` is a scalar's text or the name that an alias refers to.
 
-    # Empty, so that PyYAML's rules are not inherited; PyYAML itself wants a plain attribute,
-    # to which add_implicit_resolver below adds this class's own.
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+    A mapping's `items` are keys and values in turn.
+    """
 
-    depth = 0
+    kind: str
+    tag: str
+    value: str = ""
+    quoted: bool = False
+    items: list[Node] = field(default_factory=list)
+    target: Node | None = None
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """The next node, as PyYAML composes it, unless it is an alias or too deep."""
-        if self.check_event(yaml.AliasEvent):
-            raise UnsafeYaml("aliases are not accepted")
-        self.depth += 1
-        if self.depth > DEEPEST:
+    @property
+    def short_tag(self) -> str:
+        """The tag, an alias's is that of what it refers to."""
+        return self.target.short_tag if self.target else self.tag
+
+    @property
+    def pairs(self) -> list[tuple[Node, Node]]:
+        """The keys of a mapping with their values."""
+        return list(zip(self.items[::2], self.items[1::2], strict=True))
+
+
+def compose(text: str) -> Node | None:
+    """The root of the first document, None for an empty text. Raises yaml.YAMLError."""
+    return _Composer(text).document()
+
+
+class _Composer:
+    def __init__(self, text: str) -> None:
+        # The parser in Python has other rules about tabs.
+        self._events: Any = yaml.CSafeLoader(text)
+        self._anchors: dict[str, Node] = {}
+        # What closes the flow collections, those in braces and brackets, that are open.
+        self._flow: list[str] = []
+
+    def document(self) -> Node | None:
+        self._events.get_event()
+        if self._events.check_event(yaml.StreamEndEvent):
+            return None
+        start = self._events.get_event()
+        if start.version not in (None, (1, 1)):
+            raise yaml.YAMLError("found incompatible YAML document")
+        root = self._node(1)
+        self._events.get_event()
+        return root
+
+    def _node(self, depth: int) -> Node:
+        if depth > DEEPEST:
             raise UnsafeYaml(f"nested deeper than {DEEPEST} levels")
-        node = super().compose_node(parent, index)
-        self.depth -= 1
+        event = self._events.get_event()
+        if isinstance(event, yaml.AliasEvent):
+            name = event.anchor or ""
+            if name not in self._anchors:
+                raise yaml.YAMLError("an alias refers to no anchor before it")
+            return Node(ALIAS, "", name, target=self._anchors[name])
+        tag = "" if event.tag in (None, "!") else scalars.short_tag(event.tag)
+        if isinstance(event, yaml.ScalarEvent):
+            if self._flow and not event.style and "?" in event.value:
+                # To the Go library it ends the text and begins a key.
+                raise yaml.YAMLError(f"did not find expected ',' or '{self._flow[-1]}'")
+            return self._anchored(event, _scalar(event, tag))
+        listed = isinstance(event, yaml.SequenceStartEvent)
+        default = scalars.SEQ if listed else scalars.MAP
+        node = self._anchored(event, Node(SEQUENCE if listed else MAPPING, tag or default))
+        end = yaml.SequenceEndEvent if listed else yaml.MappingEndEvent
+        flow = ["]" if listed else "}"] if event.flow_style else []
+        self._flow += flow
+        while not self._events.check_event(end):
+            node.items.append(self._node(depth + 1))
+        self._events.get_event()
+        del self._flow[len(self._flow) - len(flow) :]
+        return node
+
+    def _anchored(self, event: Any, node: Node) -> Node:
+        # A name that is given again means the later node from here on.
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
         return node
 
 
-INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*|0o?[0-7]+|0x[0-9a-fA-F]+)")
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-)
-_RULES = (
-    ("bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
-    ("null", re.compile(r"(?:~|null|Null|NULL|)$"), "~nN\0"),
-    ("int", re.compile(f"(?:{INTEGER.pattern})$"), "-+0123456789"),
-    ("float", re.compile(f"(?:{_FLOAT.pattern})$"), "-+0123456789."),
-    ("merge", re.compile(r"(?:<<)$"), "<"),
-)
-
-
-def parse_integer(text: str) -> int:
-    """The value of a YAML integer; a leading 0 or 0o means octal."""
-    sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
-    if digits.startswith("0x"):
-        return sign * int(digits, 16)
-    if digits.startswith("0") and digits != "0":
-        return sign * int(digits.removeprefix("0").removeprefix("o"), 8)
-    return sign * int(digits)
-
-
-def _construct_integer(loader: Loader, node: yaml.ScalarNode) -> int:
-    return parse_integer(str(loader.construct_scalar(node)))
-
-
-for _name, _pattern, _first in _RULES:
-    Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_name}", _pattern, ["" if c == "\0" else c for c in _first]
-    )
-Loader.add_constructor("tag:yaml.org,2002:int", _construct_integer)
+def _scalar(event: yaml.ScalarEvent, tag: str) -> Node:
+    quoted = bool(event.style)
+    if any("\ud800" <= character <= "\udfff" for character in event.value):
+        raise yaml.YAMLError("found invalid Unicode character escape code")
+    if not tag:
+        tag = scalars.STR if quoted else scalars.resolve("", event.value)[0]
+    return Node(SCALAR, tag, event.value, quoted)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from standins.common import gojson
 from standins.csi_provider.errors import ConfigError
 from standins.csi_provider.objects import SecretObject, check_objects, parse_objects
+from standins.csi_provider.versions import object_version
+from tests.standins.csi_provider.world import KEY
+
+GOLDEN = json.loads(Path(__file__).with_name("go_objects.json").read_text())
 
 
 def test_every_field_is_read() -> None:
@@ -34,11 +42,44 @@ def test_every_field_is_read() -> None:
 
 
 def test_fields_that_are_not_given_are_empty() -> None:
-    assert parse_objects("- {objectName: x, unknownField: 1}\n-\n- {secretKey: null}") == (
+    assert parse_objects("- {objectName: x, unknownField: 1}\n- {secretKey: null}") == (
         SecretObject(name="x"),
         SecretObject(),
-        SecretObject(),
     )
+
+
+def test_entries_that_are_null_are_left_out() -> None:
+    assert parse_objects("-\n- {objectName: x}\n- ~") == (SecretObject(name="x"),)
+
+
+def objects_as_go_has_them(text: str) -> list[list[Any]] | None:
+    """Mode, arguments and object version of each entry; None where the text is refused."""
+    try:
+        entries = parse_objects(text)
+    except ConfigError:
+        return None
+    return [
+        [
+            entry.mode,
+            None if entry.args is None else gojson.dumps(entry.args),
+            object_version(entry, KEY, b"content"),
+        ]
+        for entry in entries
+    ]
+
+
+def test_yaml_is_read_as_by_the_library_of_upstream() -> None:
+    found = {text: objects_as_go_has_them(text) for text, _ in GOLDEN["objects"]}
+    assert found == dict(GOLDEN["objects"])
+    refused = [text for text, wanted in GOLDEN["objects"] if wanted is None]
+    assert len(refused) > 300
+    assert len(GOLDEN["objects"]) - len(refused) > 600
+
+
+@pytest.mark.parametrize("text", GOLDEN["stricter"])
+def test_refused_here_alone(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_objects(text)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "# nothing"])
@@ -68,8 +109,15 @@ def test_text_fields_are_what_is_written(written: str) -> None:
         ("yes", "yes"),
         ("off", "off"),
         ("12:30", "12:30"),
-        ("1_000", "1_000"),
-        ("2030-01-01", "2030-01-01"),
+        ("1_000", 1000),
+        ("0b101", 5),
+        ("08", 8.0),
+        (".5", 0.5),
+        ("2030-01-01", "2030-01-01T00:00:00Z"),
+        ("2030-01-01T10:20:30.50+02:00", "2030-01-01T10:20:30.5+02:00"),
+        ("!!binary AAEC", "\x00\x01\x02"),
+        ("!!str 5", "5"),
+        ("!!python/name:os.system x", "x"),
         ("~", None),
         ("''", ""),
         ("[a, 1]", ["a", 1]),
@@ -79,7 +127,7 @@ def test_text_fields_are_what_is_written(written: str) -> None:
 def test_arguments_are_typed_as_the_real_provider_types_them(written: str, value: Any) -> None:
     (entry,) = parse_objects(f"- secretArgs:\n    key: {written}")
     assert entry.args == {"key": value}
-    assert type(entry.args["key"]) is type(value)
+    assert isinstance(entry.args["key"], type(value))
 
 
 @pytest.mark.parametrize(
@@ -106,13 +154,17 @@ def test_what_is_no_file_mode_is_refused(written: str) -> None:
         "- {objectName: [a]}",
         "- {secretArgs: [a]}",
         "- {objectName: a, objectName: b}",
-        "- &x {objectName: a}\n- *x",
-        "- {secretArgs: {a: !!python/object/apply:os.system [x]}}",
-        "- {secretArgs: {a: !!timestamp 2030-01-01}}",
+        "- {objectName: *unknown}",
+        "- {secretArgs: &x {a: *x}}",
+        "- {secretArgs: {a: !!timestamp tomorrow}}",
+        "- {secretArgs: {a: .nan}}",
+        "- {secretArgs: {a: 1, a: 2}}",
+        "- {secretArgs: {a: {1: 2}}}",
+        "- {secretPath: kv/data/x?version=1}",
+        "%YAML 1.2\n---\n- {}",
         '- {secretPath: "\\ud800"}',
         '- {secretArgs: {a: "\\ud800"}}',
         "- \0",
-        "---\n- {}\n---\n- {}",
         "[" * 60,
         "- {" + "a: {" * 10_000,
         "#" * (128 * 1024 + 1),
@@ -123,6 +175,46 @@ def test_bad_yaml_is_one_clear_refusal(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^objects") as caught:
         check_objects(parse_objects(text))
     assert "\n" not in str(caught.value)
+
+
+def test_only_the_first_document_counts() -> None:
+    assert parse_objects("---\n- {objectName: x}\n---\n[ broken") == (SecretObject(name="x"),)
+
+
+def test_merge_keys_and_aliases() -> None:
+    text = """
+- &one {objectName: a, secretPath: p, secretArgs: &args {x: 1, y: 2}}
+- {<<: *one, objectName: b, secretArgs: {<<: *args, y: 3}}
+"""
+    one, two = parse_objects(text)
+    assert (two.name, two.path, two.args) == ("b", "p", {"x": 1, "y": 3})
+    assert one.args == {"x": 1, "y": 2}
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "".join(f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]\n" for n in range(9)),
+        "- secretArgs: {a: &a " + "x" * 60_000 + ", b: [" + "*a, " * 40 + "]}",
+        "- secretArgs: {" + ", ".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 99)) + "}",
+        "- secretArgs: {a0: &a0 x, "
+        + ", ".join(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 99))
+        + "}",
+    ],
+    ids=["width", "length", "unknown", "depth"],
+)
+def test_aliases_cannot_stand_for_much(bomb: str) -> None:
+    started = time.process_time()
+    with pytest.raises(ConfigError, match=r"^objects"):
+        parse_objects(bomb)
+    assert time.process_time() - started < 5
+
+
+def test_longest_text_is_read_quickly() -> None:
+    entry = "- {objectName: a, secretArgs: {k: [1,2,3,4,5,6,7,8,9]}}\n"
+    started = time.process_time()
+    assert len(parse_objects(entry * (128 * 1024 // len(entry)))) > 2000
+    assert time.process_time() - started < 5
 
 
 def test_a_refusal_does_not_quote_arguments() -> None:

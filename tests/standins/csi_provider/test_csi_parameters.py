@@ -128,7 +128,6 @@ def test_what_a_vault_token_hangs_on_is_the_cache_key() -> None:
         ({"vaultSkipTLSVerify": ""}, 'strconv.ParseBool: parsing "": invalid syntax'),
         ({"objects": "- {objectName: ../x}"}, "objectName '../x' cannot be a file in the mount"),
         ({"objects": OBJECTS + "\n" + OBJECTS}, "the following keys were duplicated: a"),
-        ({"roleName": "\ud800"}, "attributes: roleName holds half a surrogate pair"),
     ],
 )
 def test_a_wrong_parameter_is_refused(change: dict[str, str], reason: str) -> None:
@@ -148,13 +147,17 @@ def test_a_missing_target_path_is_refused() -> None:
         parse_request(replace(request(), target_path=""))
 
 
-@pytest.mark.parametrize("permission", ["", "x", "null", "true", '"420"', "4.2", "-1", "512"])
+@pytest.mark.parametrize(
+    "permission", ["", "x", "true", '"420"', "4.2", "420.0", "-1", "512", "9" * 5000]
+)
 def test_a_wrong_permission_is_refused(permission: str) -> None:
     with pytest.raises(ConfigError, match=r"^permission: "):
         parse_request(replace(request(), permission=permission))
 
 
-@pytest.mark.parametrize("attributes", ["", "{", "[]", "null", '{"roleName": 1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "attributes", ["", "{", "[]", "5", '{"roleName": 1}', '{"x": NaN}', "[" * 100_000]
+)
 def test_wrong_attributes_are_refused(attributes: str) -> None:
     with pytest.raises(ConfigError, match=r"^attributes: "):
         parse_request(replace(request(), attributes=attributes))

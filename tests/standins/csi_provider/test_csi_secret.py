@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from standins.common import gojson
+from standins.common.vault import VaultError
 from standins.csi_provider.errors import MountError
 from standins.csi_provider.objects import SecretObject
 from standins.csi_provider.secret import Secret, content, parse_secret
@@ -103,11 +104,29 @@ def test_the_whole_answer_keeps_its_lease() -> None:
         "mount_type": "database",
         "wrap_info": None,
     }
-    whole = content(SecretObject(path="p"), parse_secret(gojson.loads(json.dumps(body))))
-    assert whole == (
+    assert content(SecretObject(path="p"), parse_secret(gojson.loads(json.dumps(body)))) == (
         b'{"request_id":"r","lease_id":"database/creds/ro/1","lease_duration":3600,'
         b'"renewable":true,"data":{"a":"x","z":1},"warnings":["careful"],"mount_type":"database"}'
     )
+
+
+def test_a_login_in_a_whole_answer_has_the_fields_of_the_go_client() -> None:
+    body = {"auth": {"policies": ["b", "a"], "Client_Token": "t", "new": 1, "metadata": {"z": "1"}}}
+    assert content(SecretObject(path="p"), parse_secret(gojson.loads(json.dumps(body)))) == (
+        b'{"request_id":"","lease_id":"","lease_duration":0,"renewable":false,"data":null,'
+        b'"warnings":null,"auth":{"client_token":"t","accessor":"","policies":["b","a"],'
+        b'"token_policies":null,"identity_policies":null,"metadata":{"z":"1"},"orphan":false,'
+        b'"entity_id":"","lease_duration":0,"renewable":false,"mfa_requirement":null}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "body", ['{"data": 12345}', '{"data": []}', '{"renewable": 1}', '{"lease_duration": 1.5}']
+)
+def test_an_answer_of_other_types_is_refused_and_not_quoted(body: str) -> None:
+    with pytest.raises(VaultError) as caught:
+        parse_secret(gojson.loads(body))
+    assert "12345" not in str(caught.value)
 
 
 def test_an_answer_without_the_usual_frame_is_all_data() -> None:
@@ -117,7 +136,7 @@ def test_an_answer_without_the_usual_frame_is_all_data() -> None:
     }
 
 
-@pytest.mark.parametrize("body", [{}, {"errors": []}, {"data": None}, {"data": "3"}])
+@pytest.mark.parametrize("body", [{}, {"errors": []}, {"request_id": "r", "data": None}])
 def test_an_answer_without_data_has_none(body: dict[str, Any]) -> None:
     assert not parse_secret(body).data
 
