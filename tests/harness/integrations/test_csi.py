@@ -16,7 +16,7 @@ from harness.base.paths import clusters
 from harness.base.progress import Progress
 from harness.base.statefile import read_json
 from harness.clients.kube import Kube
-from harness.integrations import csi, csi_health
+from harness.integrations import csi, csi_health, rollout
 from harness.integrations.base import InstallContext
 from harness.servers.vault import FLAVOURS
 from harness.supply import choose
@@ -233,7 +233,8 @@ def test_unchanged_daemons_are_not_tried_again(context: InstallContext, kube: Fa
 def test_a_mount_that_nobody_answers_is_no_proof(
     context: InstallContext, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csi_health, "READY_SECONDS", 0.0)
+    for module in (csi_health, rollout):
+        monkeypatch.setattr(module, "READY_SECONDS", 0.0)
     kube.refusal = 'FailedMount: provider not found: provider "vault"'
     with pytest.raises(GaveUp, match="answered by the provider") as caught:
         csi.CsiIntegration().install(context)
@@ -274,7 +275,8 @@ def test_giving_up_names_the_broken_link(
     broken: Callable[[FakeKube], None],
     said: str,
 ) -> None:
-    monkeypatch.setattr(csi_health, "READY_SECONDS", 0.0)
+    for module in (csi_health, rollout):
+        monkeypatch.setattr(module, "READY_SECONDS", 0.0)
     broken(kube)
     with pytest.raises(GaveUp, match=said):
         csi.CsiIntegration().install(context)
