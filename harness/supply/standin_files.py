@@ -1,4 +1,4 @@
-"""What the stand-ins' image is made of: their source and the list of their libraries.
+"""What the stand-ins' image is made of: their source, their libraries, a program in Go.
 
 Both supplies build that image, the offline one from Debian's packages and the online one on
 the publisher's Debian image; this is what they have in common.
@@ -14,6 +14,8 @@ from harness.base.statefile import file_sha256
 
 # What runs; manifests and texts for people stay outside.
 SUFFIXES = (".py", ".proto")
+# The operator's template engine; its source is the committed Go module of this name.
+GO_PROGRAM = "gotemplate"
 
 
 def sources() -> list[Path]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from standins.common import gojson
-from standins.common.kube import Kube
+from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.common.vault import VaultError
 from standins.operator import login, model
@@ -125,6 +125,9 @@ class ClientCache:
                 return await self._login(api, auth, consumer_namespace, key)
         except (ReferenceRefused, login.LoginImpossible) as error:
             raise ClientRefused(str(error), missing=True) from error
+        except KubeError as error:
+            # A right that is missing, a name that cannot be: nobody would see it in the log.
+            raise ClientRefused(str(error), missing=error.not_found) from error
         except (VaultError, ValueError) as error:
             raise ClientRefused(str(error)) from error
 
@@ -151,7 +154,8 @@ class ClientCache:
             "PUT",
             f"auth/{spec.get('mount', '')}/login",
             namespace=str(spec.get("namespace") or ""),
-            body={**body, **(spec.get("params") or {})},
+            # spec.params is merged and never sent: upstream does not use it either.
+            body=body,
             headers=spec.get("headers") or {},
         )
         if answer is None or not answer.auth.get("client_token"):

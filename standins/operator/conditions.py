@@ -54,12 +54,14 @@ def health(obj: Obj, good: bool) -> list[Condition]:
 def restart(obj: Obj, error: str) -> Condition:
     """`RolloutRestart` after targets were patched; `error` is empty when all went well."""
     if error:
+        # Two spellings, as upstream has them.
+        link = ": " if obj.get("kind") == model.DYNAMIC else ", err="
         return condition(
             obj,
             "RolloutRestart",
             Reason.ROLLOUT_RESTART_TRIGGERED_FAILED,
             False,
-            f"Rollout restart trigger failed, err={error}",
+            f"Rollout restart trigger failed{link}{error}",
         )
     return condition(
         obj,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 
 from standins.common import gojson
+from standins.common.kube import KubeError
 from standins.common.logs import Log
 from standins.common.vault import VaultError
 from standins.operator import conditions, model, timing, transform
 from standins.operator.context import Context, release, report
+from standins.operator.gotemplate import TemplateError
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.references import ReferenceRefused
 
@@ -32,7 +34,7 @@ async def connection(context: Context, key: Key) -> float | None:
     found, fault = [], ""
     try:
         api = await context.connections.api(obj)
-    except ValueError as error:
+    except (ValueError, KubeError) as error:
         fault = str(error)
         text = f"Failed to construct Vault client: {fault}"
         context.recorder.event(obj, Reason.VAULT_CLIENT_ERROR, text, warning=True)
@@ -57,6 +59,7 @@ async def connection(context: Context, key: Key) -> float | None:
     reason = Reason.ACCEPTED if good else Reason.INVALID_CONFIGURATION
     text = f"Successfully validated resource, address={address}"
     if not good:
+        fault = f"{fault}\ninvalid VaultConnection {key}"
         text = f"Failed to validate resource, address={address}, errs={fault}"
     found.append(conditions.condition(obj, "ResourceValidation", reason, good, text))
     what = "accepted" if good else "invalid"
@@ -94,19 +97,19 @@ async def auth(context: Context, key: Key) -> float | None:
         return None
     found: list[conditions.Condition] = []
     faults: list[str] = []
-    merged = obj
-    if model.spec(obj).get("vaultAuthGlobalRef") is not None:
-        try:
-            merged, shared = context.resolver.merged(obj)
-        except ReferenceRefused as error:
-            faults.append(str(error))
-            text = str(error)
-        else:
-            where = model.key_of(model.AUTH_GLOBAL, shared or {})
-            text = (
-                f"VaultAuthGlobal successfully merged, key={where}, "
-                f"uid={model.uid(shared or {})}, generation={model.generation(shared or {})}"
-            )
+    merged, shared, text = context.resolver.connected(obj), None, ""
+    try:
+        merged, shared = context.resolver.merged(obj)
+    except ReferenceRefused as error:
+        faults.append(str(error))
+        text = str(error)
+    if shared is not None:
+        where = model.key_of(model.AUTH_GLOBAL, shared)
+        text = (
+            f"VaultAuthGlobal successfully merged, key={where}, uid={model.uid(shared)}, "
+            f"generation={model.generation(shared)}"
+        )
+    if text:
         found.append(conditions.condition(obj, "Available", "VaultAuthGlobalRef", not faults, text))
     if key.namespace == context.operator_namespace and not model.spec(merged).get(
         "vaultConnectionRef"
@@ -126,7 +129,7 @@ async def auth(context: Context, key: Key) -> float | None:
     known = model.status(obj).get("specHash")
     if not faults and known and known != spec_hash:
         context.clients.prune(f"{key.namespace}/{key.name}")
-    error_text = "; ".join(faults)
+    error_text = "\n".join(faults)
     changes = {"valid": not faults, "error": error_text, "specHash": spec_hash}
     await report(context, obj, changes, *found, healthy=not faults)
     text = "Successfully handled VaultAuth resource request"
@@ -155,10 +158,15 @@ async def transformation(context: Context, key: Key) -> float | None:
     obj = context.find(key)
     if obj is None or model.deleting(obj):
         return None
-    faults = transform.check(model.spec(obj), str(key))
+    try:
+        faults = await transform.check(context.templates, model.spec(obj), str(key))
+        after = None
+    except TemplateError as error:
+        # The engine failed, not the templates: they are looked at again.
+        faults, after = [str(error)], timing.error_retry()
     if faults:
-        text = "Failed to validate configured templates: " + "; ".join(faults)
+        text = "Failed to validate configured templates: " + "\n".join(faults)
         context.recorder.event(obj, Reason.INVALID_CONFIGURATION, text, warning=True)
-    changes = {"valid": not faults, "error": "; ".join(faults)}
+    changes = {"valid": not faults, "error": "\n".join(faults)}
     await report(context, obj, changes, healthy=not faults)
-    return None
+    return after

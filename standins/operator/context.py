@@ -13,18 +13,23 @@ from typing import Any
 from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.operator import conditions, model
-from standins.operator.clients import ClientCache
+from standins.operator.clients import ClientCache, ClientRefused
 from standins.operator.conditions import Condition
 from standins.operator.connections import Connections
 from standins.operator.drift import Fingerprints
 from standins.operator.events import Recorder
+from standins.operator.gotemplate import TemplateEngine
 from standins.operator.leases import LeaseKeeper
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.references import Resolver
 from standins.operator.store import Store
 from standins.operator.timing import Backoff
+from standins.operator.vaultclient import View
 
 log = Log(__name__)
+
+# Its text could hold anything; the log of the operator has it with its trace.
+_DEFECT = "{0.__class__.__name__} in the operator, see its log"
 
 
 @dataclass
@@ -40,6 +45,7 @@ class Context:
     fingerprints: Fingerprints
     leases: LeaseKeeper
     backoff: Backoff
+    templates: TemplateEngine
     operator_namespace: str
     pod_uid: str = ""
     exclude_raw: bool = False
@@ -49,6 +55,30 @@ class Context:
     def find(self, key: Key) -> Obj | None:
         """The object of `key` as last seen."""
         return self.store.get(key.kind, key.namespace, key.name)
+
+    def failed(self, key: Key, error: Exception) -> None:
+        """An event for an error that no reconciler turned into one: nobody reads the log."""
+        obj = self.find(key)
+        # A conflict is somebody else's write, and the next try comes in a second.
+        if obj is None or (isinstance(error, KubeError) and error.conflict):
+            return
+        words = str(error) if isinstance(error, KubeError) else _DEFECT.format(error)
+        text = f"Failed to handle the resource: {words}"
+        self.recorder.event(obj, Reason.K8S_CLIENT_ERROR, text, warning=True)
+
+
+async def client_for(context: Context, obj: Obj) -> View:
+    """The logged-in client for `obj`. ClientRefused, after an event when a reference fails.
+
+    Upstream's client factory reports such a failure, and its caller does so once more.
+    """
+    try:
+        return await context.clients.get(obj)
+    except ClientRefused as error:
+        if error.missing:
+            text = f"Failed to get cacheKey from obj, err={error}"
+            context.recorder.event(obj, Reason.UNRECOVERABLE, text, warning=True)
+        raise
 
 
 def _timeless(status: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Writes the destination Secret of a custom resource (interfaces.md section 3.3).
 
 With `create: false` only the data of an existing Secret is replaced. With `create: true` the
-whole Secret is the operator's: labels, one owner reference, type; a foreign Secret is refused
-unless `overwrite` is set, one of another custom resource always. A type change is a delete and
-a create; Secrets under a former destination name are removed.
+operator also owns labels, annotations, the owner reference and the type, and leaves the rest
+as others have set it (finalizers); a foreign Secret is refused unless `overwrite` is set, one of
+another custom resource always. A type change is a delete and a create; Secrets under a former
+destination name are removed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.operator import model
+from standins.operator.lookups import find
 from standins.operator.model import Obj
 
 log = Log(__name__)
@@ -24,8 +26,12 @@ class DestinationRefused(Exception):
 
 
 async def current(kube: Kube, obj: Obj) -> Obj | None:
-    """The destination Secret as it is, or None."""
-    return await kube.find("Secret", model.namespace(obj), _destination(obj)["name"])
+    """The destination Secret as it is, or None. DestinationRefused when it cannot be read."""
+    name = str(_destination(obj).get("name") or "")
+    try:
+        return await find(kube, "Secret", model.namespace(obj), name)
+    except KubeError as error:
+        raise DestinationRefused(str(error)) from error
 
 
 def _destination(obj: Obj) -> Obj:
@@ -36,6 +42,15 @@ def _destination(obj: Obj) -> Obj:
 def creates(obj: Obj) -> bool:
     """Whether the operator owns the destination's whole life."""
     return bool(_destination(obj).get("create"))
+
+
+def missing(obj: Obj) -> str:
+    """The words for a destination that is not there and may not be created."""
+    name = _destination(obj).get("name")
+    return (
+        f'Kubernetes secret "{name}" does not exist yet, either create it or '
+        "set .spec.destination.create=true"
+    )
 
 
 def check_writable(obj: Obj, secret: Obj | None) -> None:
@@ -89,7 +104,9 @@ async def write(kube: Kube, obj: Obj, secret: Obj | None, data: Mapping[str, byt
         await kube.replace("Secret", namespace, name, {**secret, "data": encoded})
         return
     wanted: Obj = {
+        **(secret or {}),
         "metadata": {
+            **model.meta(secret or {}),
             "name": name,
             "namespace": namespace,
             "labels": (destination.get("labels") or {})
@@ -107,7 +124,6 @@ async def write(kube: Kube, obj: Obj, secret: Obj | None, data: Mapping[str, byt
         await _recreate(kube, secret, wanted)
     else:
         # The version read is the version replaced: a writer in between causes a retry.
-        wanted["metadata"]["resourceVersion"] = model.meta(secret).get("resourceVersion")
         await kube.replace("Secret", namespace, name, wanted)
     if model.status(obj).get("lastGeneration") not in (None, 0, model.generation(obj)):
         # Only a changed spec can leave a Secret under a former name.
@@ -119,7 +135,9 @@ async def _recreate(kube: Kube, secret: Obj, wanted: Obj) -> None:
     # Without its labels the old Secret's end does not look like a lost destination.
     await kube.patch("Secret", namespace, name, {"metadata": {"labels": None}})
     await kube.delete("Secret", namespace, name, uid=model.uid(secret))
-    await kube.create("Secret", namespace, wanted)
+    kept = ("name", "namespace", "labels", "annotations", "ownerReferences", "finalizers")
+    meta = {key: value for key, value in wanted["metadata"].items() if key in kept}
+    await kube.create("Secret", namespace, {**wanted, "metadata": meta})
 
 
 async def _prune(kube: Kube, obj: Obj, keep: str) -> None:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from standins.common import gojson
 from standins.common.keys import shared_key
@@ -54,8 +54,13 @@ class Fingerprints:
         digest = hmac.new(await self.key(), message, hashlib.sha256).digest()
         return base64.b64encode(digest).decode()
 
-    async def matches(self, secret: Obj | None, mac: str) -> bool:
-        """Whether the Secret's present data has this fingerprint (never, without either)."""
+    async def matches(
+        self,
+        secret: Obj | None,
+        mac: str,
+        part: Callable[[Mapping[str, bytes]], Mapping[str, bytes]] = dict,
+    ) -> bool:
+        """Whether `part` of the Secret's data has this fingerprint (never, without either)."""
         if secret is None or not mac:
             return False
         try:
@@ -65,4 +70,4 @@ class Fingerprints:
             }
         except binascii.Error:
             return False
-        return hmac.compare_digest(await self.of(data), mac)
+        return hmac.compare_digest(await self.of(part(data)), mac)

@@ -17,7 +17,7 @@ from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
 from standins.operator.conditions import Condition
-from standins.operator.context import Context, add_finalizer, release, report
+from standins.operator.context import Context, add_finalizer, client_for, release, report
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.renewal import (
     after_restart,
@@ -27,7 +27,7 @@ from standins.operator.renewal import (
     percent,
     renew,
 )
-from standins.operator.staticcreds import Schedule, await_rotation, schedule_of
+from standins.operator.staticcreds import Schedule, await_rotation, fingerprinted
 from standins.operator.vaultclient import Answer, View
 
 log = Log(__name__)
@@ -41,13 +41,18 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if model.deleting(obj):
         await _delete(context, key, obj)
         return None
-    secret = await destination.current(context.kube, obj)
+    try:
+        secret = await destination.current(context.kube, obj)
+    except destination.DestinationRefused as error:
+        return await _failed(context, key, obj, str(error), None)
     if secret is None and not destination.creates(obj):
-        log.info("destination does not exist and create=false", key=key)
+        # Upstream says so in its log alone.
+        text = destination.missing(obj)
+        context.recorder.event(obj, Reason.K8S_CLIENT_ERROR, text, warning=True)
         context.leases.reconciled(key)
         return timing.ERROR_RETRY
     try:
-        view = await context.clients.get(obj)
+        view = await client_for(context, obj)
     except ClientRefused as error:
         text = f"Failed to get Vault client: {error}"
         context.recorder.event(obj, Reason.VAULT_CLIENT_CONFIG_ERROR, text, warning=True)
@@ -91,9 +96,28 @@ async def request(view: View, obj: Obj) -> Answer:
     spec = model.spec(obj)
     path = f"{spec.get('mount', '').strip('/')}/{spec.get('path', '').strip('/')}"
     params = dict(spec.get("params") or {})
-    if params or spec.get("requestHTTPMethod") in ("POST", "PUT"):
-        return await view.write(path, params)
-    return await view.read(path)
+    if not params and spec.get("requestHTTPMethod") not in ("POST", "PUT"):
+        return await view.read(path)
+    answer = await view.write(path, params)
+    if not answer.request_id and not answer.data:
+        # Vault did something and said nothing: there is no secret. Upstream crashes here.
+        raise ValueError(f'empty response from Vault, path="{path}"')
+    return answer
+
+
+def wrapping(answer: Answer) -> dict[str, Any] | None:
+    """What templates see as `.WrapData`: all fields of a wrapped answer's information."""
+    if not answer.wrap_info:
+        return None
+    fields = {
+        "token": "",
+        "accessor": "",
+        "ttl": 0,
+        "creation_time": "0001-01-01T00:00:00Z",
+        "creation_path": "",
+        "wrapped_accessor": "",
+    }
+    return {name: answer.wrap_info.get(name, empty) for name, empty in fields.items()}
 
 
 async def _sync(
@@ -122,18 +146,20 @@ async def _sync(
         destination.check_writable(obj, secret)
         obj = await add_finalizer(context, obj)
         answer = await request(view, obj)
-        if is_static(obj) and not answer.renewable:
-            answer, schedule = await await_rotation(
-                before, answer, lambda: request(view, obj), schedule_of(answer)
+        rotated = is_static(obj) and not answer.renewable
+        if rotated:
+            answer, schedule = await await_rotation(before, answer, lambda: request(view, obj))
+        data = await transform.build(
+            context.templates, answer.data, answer.data, transformation, wrapped=wrapping(answer)
+        )
+        if rotated:
+            mac = await context.fingerprints.of(fingerprinted(data))
+            same = mac == before.get("secretMAC") and await context.fingerprints.matches(
+                secret, mac, fingerprinted
             )
-            mac = await context.fingerprints.of(
-                {k: str(v).encode() for k, v in answer.data.items() if k != "ttl"}
-            )
-            written = not (
-                mac == before.get("secretMAC") and secret is not None and not _must_write(reason)
-            )
+            # A changed spec may want other labels: upstream writes them at the next rotation.
+            written = not same or reason == Reason.RESOURCE_UPDATED
         if written:
-            data = transform.build(answer.data, answer.data, transformation)
             await destination.write(context.kube, obj, secret, data)
     except (
         VaultError,
@@ -179,15 +205,6 @@ async def _sync(
     if old != answer.lease_id and (before.get("vaultClientMeta") or {}).get("id") == view.id:
         context.leases.superseded(old, key, view.client)
     return after
-
-
-def _must_write(reason: str) -> bool:
-    return reason in (
-        Reason.INITIAL_SYNC,
-        Reason.FORCE_SYNC,
-        Reason.RESOURCE_UPDATED,
-        Reason.INEXISTENT_DESTINATION,
-    )
 
 
 def next_sync(obj: Obj, status: dict[str, Any], schedule: Schedule) -> float | None:

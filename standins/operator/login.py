@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from standins.common.kube import Kube, KubeError
-from standins.operator import model
+from standins.operator import authmethods, model
+from standins.operator.lookups import find
 from standins.operator.model import Obj
 
-_SECRET_ID_MOST = 1 << 20
 _TOKEN_SECONDS = 600
+# The methods that work here, with upstream's words for them in errors.
+_COVERED = {"kubernetes": "kubernetes", "jwt": "JWT", "appRole": "AppRole"}
 
 
 class LoginImpossible(Exception):
@@ -36,20 +37,38 @@ class Identity:
 
 async def identity(kube: Kube, auth: Obj, namespace: str) -> Identity:
     """The identity that `auth` gives to consumers in `namespace`, without credentials."""
-    method = model.spec(auth).get("method", "")
-    block = model.spec(auth).get(method) or {}
-    if method in ("kubernetes", "jwt") and block.get("serviceAccount"):
-        found = await kube.find("ServiceAccount", namespace, block["serviceAccount"])
-        return Identity(model.uid(_present(found, "ServiceAccount", namespace, block)))
-    if method in ("jwt", "appRole") and block.get("secretRef"):
-        found = await kube.find("Secret", namespace, block["secretRef"])
-        secret = _present(found, "Secret", namespace, block)
-        return Identity(f"{model.uid(secret)}.{model.meta(secret).get('resourceVersion')}")
+    method, block = str(model.spec(auth).get("method") or ""), _block(auth)
     if method == "appRole" and block.get("secretIDPath"):
         return Identity(f"{block.get('roleId')}.{block['secretIDPath']}")
-    if method in ("kubernetes", "jwt", "appRole"):
-        raise LoginImpossible(f"invalid {method} auth: no credentials are configured")
-    raise LoginImpossible(f'auth method "{method}" is not covered by the stand-in operator')
+    if method in ("kubernetes", "jwt") and block.get("serviceAccount"):
+        kind, name = "ServiceAccount", block["serviceAccount"]
+    elif method in ("jwt", "appRole") and block.get("secretRef"):
+        kind, name = "Secret", block["secretRef"]
+    else:
+        raise LoginImpossible(
+            "either serviceAccount or JWT token secret key selector is required to retrieve "
+            "credentials to authenticate to Vault's JWT authentication backend"
+        )
+    found = await find(kube, kind, namespace, name)
+    return Identity(model.uid(_present(found, kind, namespace, name)))
+
+
+def _block(auth: Obj) -> dict[str, Any]:
+    """The block of the auth's method. LoginImpossible says what is missing in it."""
+    method = str(model.spec(auth).get("method") or "")
+    if method not in _COVERED:
+        raise LoginImpossible(
+            f"unsupported authentication method {method}: the stand-in operator does not cover it"
+            if method in authmethods.METHODS
+            else f"unsupported authentication method {method}"
+        )
+    block: dict[str, Any] | None = model.spec(auth).get(method)
+    label = _COVERED[method]
+    if block is None:
+        raise LoginImpossible(f"{label} auth method not configured")
+    if faults := authmethods.faults(method, block):
+        raise LoginImpossible(f"invalid {label} auth configuration: " + "\n".join(faults))
+    return block
 
 
 async def credentials(kube: Kube, auth: Obj, namespace: str) -> dict[str, Any]:
@@ -77,15 +96,14 @@ async def credentials(kube: Kube, auth: Obj, namespace: str) -> dict[str, Any]:
     return {"role": block.get("role", ""), "jwt": token}
 
 
-def _present(found: Obj | None, kind: str, namespace: str, block: dict[str, Any]) -> Obj:
+def _present(found: Obj | None, kind: str, namespace: str, name: str) -> Obj:
     if found is None:
-        name = block.get("serviceAccount") if kind == "ServiceAccount" else block.get("secretRef")
         raise LoginImpossible(f'{kind} "{name}" not found in namespace {namespace}')
     return found
 
 
 async def _secret_value(kube: Kube, namespace: str, name: str, key: str) -> str:
-    secret = await kube.find("Secret", namespace, name)
+    secret = await find(kube, "Secret", namespace, name)
     if secret is None:
         raise LoginImpossible(f'Secret "{name}" not found in namespace {namespace}')
     encoded = (secret.get("data") or {}).get(key)
@@ -98,13 +116,13 @@ async def _secret_value(kube: Kube, namespace: str, name: str, key: str) -> str:
 
 
 def _secret_id_from(text: str) -> str:
-    path = Path(text)
-    if not path.is_absolute() or ".." in path.parts:
-        raise LoginImpossible("secretIDPath must be absolute and free of '..'")
     try:
-        facts = path.lstat()
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > _SECRET_ID_MOST:
-            raise LoginImpossible("secretIDPath must be a regular file of at most 1 MiB")
-        return path.read_text().strip()
-    except OSError as error:
-        raise LoginImpossible(f"secretIDPath cannot be read: {error.strerror}") from error
+        authmethods.check_path(text)
+        secret_id = Path(text).read_text().strip()
+    except (OSError, ValueError) as error:
+        # A file that is no text is a ValueError as well, whose words quote what it holds.
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise LoginImpossible(f"failed to read Secret ID from file {text}: {reason}") from None
+    if not secret_id:
+        raise LoginImpossible("approle secret-id file contains no data")
+    return secret_id

@@ -74,6 +74,7 @@ class Reason:
     HMAC_DATA_ERROR = "HMACDataError"
     CERTIFICATE_REVOCATION_ERROR = "CertificateRevocationError"
     EVENT_WATCHER_ERROR = "EventWatcherError"
+    UNRECOVERABLE = "Unrecoverable"
     # Why a secret is synced at all (sync_reason in events).
     INITIAL_SYNC = "InitialSync"
     FORCE_SYNC = "ForceSync"

@@ -16,7 +16,7 @@ from standins.common.values import parse_duration
 from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
-from standins.operator.context import Context, release, report
+from standins.operator.context import Context, client_for, release, report
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.vaultclient import View
 
@@ -34,7 +34,10 @@ async def reconcile(context: Context, key: Key) -> float | None:
     if model.deleting(obj):
         await _delete(context, key, obj)
         return None
-    secret = await destination.current(context.kube, obj)
+    try:
+        secret = await destination.current(context.kube, obj)
+    except destination.DestinationRefused as error:
+        return await _unwritten(context, obj, str(error))
     if secret is None and not destination.creates(obj):
         after = timing.error_retry()
         shown = timing.format_duration(after)
@@ -63,9 +66,13 @@ async def sync_reason(context: Context, obj: Obj, secret: Obj | None, *, forced:
         return Reason.RESOURCE_UPDATED
     if secret is None:
         return Reason.INEXISTENT_DESTINATION
-    if not await context.fingerprints.matches(secret, status.get("secretMAC") or ""):
-        return Reason.DATA_DRIFT
-    return ""
+    try:
+        same = await context.fingerprints.matches(secret, status.get("secretMAC") or "")
+    except KubeError as error:
+        # No key, no comparison: no reason to issue anything.
+        log.warn("destination not compared", name=model.name(obj), error=error)
+        same = True
+    return "" if same else Reason.DATA_DRIFT
 
 
 def renewal_window(obj: Obj, now: float) -> tuple[float, bool]:
@@ -143,6 +150,11 @@ async def _failed(
     return after
 
 
+async def _unwritten(context: Context, obj: Obj, error: str) -> float:
+    text = f"Failed to update k8s secret: {error}"
+    return await _failed(context, obj, text, Reason.SYNC_ERROR, timing.error_retry(), error)
+
+
 async def _issue(
     context: Context, key: Key, obj: Obj, secret: Obj | None, reason: str
 ) -> float | None:
@@ -150,16 +162,13 @@ async def _issue(
     try:
         transformation = transform.gather(obj, context.store, exclude_raw=context.exclude_raw)
         destination.check_writable(obj, secret)
-        view = await context.clients.get(obj)
+        view = await client_for(context, obj)
     except transform.TransformationRefused as error:
         text = f"Failed setting up SecretTransformationOption: {error}"
         context.recorder.event(obj, Reason.TRANSFORMATION_ERROR, text, warning=True)
         return timing.error_retry()
     except destination.DestinationRefused as error:
-        text = f"Failed to update k8s secret: {error}"
-        return await _failed(
-            context, obj, text, Reason.SYNC_ERROR, timing.error_retry(), str(error)
-        )
+        return await _unwritten(context, obj, str(error))
     except ClientRefused as error:
         text = f"Failed to get Vault client: {error}"
         return await _failed(
@@ -176,7 +185,7 @@ async def _issue(
         return await _failed(context, obj, text, Reason.K8S_CLIENT_ERROR, after, str(error))
     context.backoff.forget(key)
     try:
-        data = transform.build(answer.data, answer.data, transformation)
+        data = await transform.build(context.templates, answer.data, answer.data, transformation)
         if data.get("ca_chain") and isinstance(answer.data.get("ca_chain"), list):
             data["ca_chain"] = "\n".join(answer.data["ca_chain"]).encode()
         if spec["destination"].get("type") == "kubernetes.io/tls" and not transformation.templates:
@@ -184,14 +193,7 @@ async def _issue(
         mac = await context.fingerprints.of(data)
         await destination.write(context.kube, obj, secret, data)
     except (transform.TransformationRefused, destination.DestinationRefused, KubeError) as error:
-        return await _failed(
-            context,
-            obj,
-            f"Failed to update k8s secret: {error}",
-            Reason.SYNC_ERROR,
-            timing.error_retry(),
-            str(error),
-        )
+        return await _unwritten(context, obj, str(error))
     old = str(before.get("serialNumber") or "")
     if old:
         # Told by events alone: upstream sets no condition RolloutRestart on this kind.

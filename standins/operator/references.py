@@ -10,12 +10,11 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from standins.operator import model
+from standins.operator import authmethods, model
 from standins.operator.model import Obj
 from standins.operator.store import Store
 
 DEFAULT = "default"
-_METHODS = ("kubernetes", "jwt", "appRole", "aws", "gcp")
 _GLOBAL_EXTRAS = ("namespace", "mount", "params", "headers")
 
 
@@ -49,14 +48,18 @@ class Resolver:
     def check_allowed(self, kind: str, obj: Obj, target: str) -> None:
         """Refuse when objects in namespace `target` may not use `obj`."""
         home, allowed = model.namespace(obj), model.spec(obj).get("allowedNamespaces") or []
-        is_default = model.name(obj) == DEFAULT and home == self.operator_namespace
-        if target == home or is_default or allowed == ["*"] or target in allowed:
+        free = target == home or self._is_default(obj)
+        if free or allowed == ["*"] or target in allowed:
             return
         listed = " ".join(allowed)
         raise ReferenceRefused(
             f'target namespace "{target}" is not allowed by kind={kind} '
             f"obj={home}/{model.name(obj)}, allowedNamespaces=[{listed}]"
         )
+
+    def _is_default(self, obj: Obj) -> bool:
+        where = (model.namespace(obj), model.name(obj))
+        return where == (self.operator_namespace, DEFAULT)
 
     def auth_for(self, consumer: Obj) -> Obj:
         """The VaultAuth that `consumer` refers to, merged and allowed."""
@@ -72,8 +75,18 @@ class Resolver:
         namespace, name = self.parse(ref, model.namespace(auth))
         return self._find(model.CONNECTION, namespace, name)
 
+    def connected(self, auth: Obj) -> Obj:
+        """`auth`; the one called `default` beside the operator with its connection filled in.
+
+        That is the VaultConnection `default` there, whatever a VaultAuthGlobal says.
+        """
+        if self._is_default(auth) and not model.spec(auth).get("vaultConnectionRef"):
+            return {**auth, "spec": {**model.spec(auth), "vaultConnectionRef": DEFAULT}}
+        return auth
+
     def merged(self, auth: Obj) -> tuple[Obj, Obj | None]:
         """`auth` with its VaultAuthGlobal merged in, and that global object (or None)."""
+        auth = self.connected(auth)
         ref = model.spec(auth).get("vaultAuthGlobalRef")
         if ref is None:
             return auth, None
@@ -89,10 +102,14 @@ class Resolver:
         if wants_default and not self.allow_default_globals:
             raise ReferenceRefused(
                 f"default vault auth is not allowed by kind=VaultAuth obj={_label(auth)}: "
-                "global=true"
+                "global=false"
             )
         if name:
-            return self._find(model.AUTH_GLOBAL, namespace or model.namespace(auth), name)
+            place = namespace or model.namespace(auth)
+            try:
+                return self._find(model.AUTH_GLOBAL, place, name)
+            except ReferenceRefused as error:
+                raise ReferenceRefused(f"failed getting {place}/{name}, err={error}") from None
         if not wants_default:
             raise ReferenceRefused(
                 f"invalid VaultAuthGlobalRef for {_label(auth)}: invalid objectKey, empty name"
@@ -118,23 +135,23 @@ def _merge(own: dict[str, Any], shared: dict[str, Any], auth: str, origin: str) 
             f"invalid merge: no auth method set in VaultAuth {auth} and no default method set "
             f"in VaultAuthGlobal {origin}"
         )
-    if method not in _METHODS:
-        raise ReferenceRefused(f'invalid merge: unsupported auth method "{method}"')
-    block = shared.get(method) or {}
-    if not block and method not in own:
+    if method not in authmethods.METHODS:
+        raise ReferenceRefused(
+            f'invalid merge: unsupported auth method "{method}" for global auth merge'
+        )
+    block = shared.get(method)
+    if block is None and own.get(method) is None:
         raise ReferenceRefused(
             f"invalid merge: global auth method {method} is not configured in "
             f"VaultAuthGlobal {origin}"
         )
-    fields = {key: value for key, value in block.items() if key not in _GLOBAL_EXTRAS}
-    mine = {key: value for key, value in (own.get(method) or {}).items() if value}
-    # tokenExpirationSeconds is defaulted by the API server, so the larger wish wins.
-    seconds = [
-        part["tokenExpirationSeconds"]
-        for part in (fields, mine)
-        if "tokenExpirationSeconds" in part
-    ]
-    own[method] = fields | mine | ({"tokenExpirationSeconds": max(seconds)} if seconds else {})
+    if block is not None:
+        fields = {key: value for key, value in block.items() if key not in _GLOBAL_EXTRAS}
+        own[method] = authmethods.merged(own.get(method) or {}, fields)
+        # Only what was merged is looked at here; a block of its own is when it logs in.
+        if faults := authmethods.faults(method, own[method]):
+            raise ReferenceRefused("invalid merge: " + "\n".join(faults))
+    block = block or {}
     own["method"] = method
     mount = own.get("mount") or block.get("mount") or shared.get("defaultMount") or ""
     if not mount:

@@ -10,6 +10,7 @@ from standins.common.kube import Kube, KubeError
 from standins.operator import model
 from standins.operator.conditions import Condition, restart, timestamp
 from standins.operator.events import Recorder
+from standins.operator.lookups import find
 from standins.operator.model import Obj, Reason
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -30,7 +31,8 @@ async def trigger(kube: Kube, recorder: Recorder, obj: Obj) -> list[Condition]:
             recorder.event(
                 obj,
                 Reason.ROLLOUT_RESTART_FAILED,
-                f"Rollout restart failed for target {kind}/{name}: err={error}",
+                f'Rollout restart failed for target v1beta1.RolloutRestartTarget{{Kind:"{kind}", '
+                f'Name:"{name}"}}: err={error}',
                 warning=True,
             )
         else:
@@ -39,16 +41,28 @@ async def trigger(kube: Kube, recorder: Recorder, obj: Obj) -> list[Condition]:
                 Reason.ROLLOUT_RESTART_TRIGGERED,
                 f"Rollout restart triggered for {{{kind} {name}}}",
             )
-    return [restart(obj, "; ".join(faults))]
+    return [restart(obj, "\n".join(faults))]
 
 
 async def _restart(kube: Kube, namespace: str, kind: str, name: str) -> None:
+    if kind not in (*_WORKLOADS, "argo.Rollout"):
+        raise ValueError(f'unsupported Kind "{kind}" for v1beta1.RolloutRestartTarget')
+    stored = "Rollout" if kind == "argo.Rollout" else kind
+    try:
+        workload = await find(kube, stored, namespace, name)
+    except KubeError as error:
+        raise ValueError(
+            f"failed to Get object for objKey {namespace}/{name}, err={error}"
+        ) from error
+    if workload is None:
+        group = "argoproj.io" if kind == "argo.Rollout" else "apps"
+        raise ValueError(
+            f"failed to Get object for objKey {namespace}/{name}, "
+            f'err={stored}.{group} "{name}" not found'
+        )
     if kind == "argo.Rollout":
-        await kube.patch("Rollout", namespace, name, {"spec": {"restartAt": timestamp()}})
+        await kube.patch(stored, namespace, name, {"spec": {"restartAt": timestamp()}})
         return
-    if kind not in _WORKLOADS:
-        raise ValueError(f'unsupported Kind "{kind}"')
-    workload = await kube.get(kind, namespace, name)
     if kind == "Deployment" and model.spec(workload).get("paused"):
         raise ValueError(f"deployment {namespace}/{name} is paused, cannot restart it")
     annotations = {model.RESTARTED_AT: timestamp()}

@@ -22,6 +22,7 @@ from standins.operator.connections import Connections
 from standins.operator.context import Context
 from standins.operator.drift import Fingerprints
 from standins.operator.events import KubeRecorder
+from standins.operator.gotemplate import TemplateEngine
 from standins.operator.leases import LeaseKeeper
 from standins.operator.model import Key
 from standins.operator.options import Options
@@ -73,6 +74,7 @@ class Operator:
                 options.backoff_factor,
                 options.backoff_spread,
             ),
+            templates=TemplateEngine(),
             operator_namespace=options.namespace,
             pod_uid=options.pod_uid,
             exclude_raw=options.exclude_raw,
@@ -97,7 +99,12 @@ class Operator:
 
     def _controller(self, kind: str, work: Any, workers: int = _CONFIG_WORKERS) -> Controller:
         async def reconcile(key: Key) -> float | None:
-            after: float | None = await work(self.context, key)
+            try:
+                after: float | None = await work(self.context, key)
+            except Exception as error:
+                # Whatever it is: the queue logs it and tries again, the object's users see it.
+                self.context.failed(key, error)
+                raise
             return after
 
         bound: Reconcile = reconcile
@@ -181,6 +188,7 @@ class Operator:
         """Stop renewing and close connections; tokens and leases stay as they are."""
         await self.context.clients.close()
         await self.context.connections.close()
+        await self.context.templates.close()
 
 
 def open_kube(access: Access) -> Kube:

@@ -13,7 +13,7 @@ from standins.common.values import parse_duration
 from standins.common.vault import VaultError
 from standins.operator import conditions, destination, model, restarts, timing, transform
 from standins.operator.clients import ClientRefused
-from standins.operator.context import Context, release, report
+from standins.operator.context import Context, client_for, release, report
 from standins.operator.model import Key, Obj, Reason
 from standins.operator.vaultclient import Answer, View
 
@@ -32,7 +32,7 @@ async def reconcile(context: Context, key: Key) -> float | None:
         await release(context, obj)
         return None
     try:
-        view = await context.clients.get(obj)
+        view = await client_for(context, obj)
     except ClientRefused as error:
         return await _failed(
             context,
@@ -41,9 +41,15 @@ async def reconcile(context: Context, key: Key) -> float | None:
             f"Failed to get Vault auth login: {error}",
             str(error),
         )
-    secret = await destination.current(context.kube, obj)
+    try:
+        secret = await destination.current(context.kube, obj)
+    except destination.DestinationRefused as error:
+        text = f"Failed to update k8s secret: {error}"
+        return await _failed(context, obj, Reason.SYNC_ERROR, text, str(error))
     if secret is None and not destination.creates(obj):
-        log.info("destination does not exist and create=false", key=key)
+        # Upstream says so in its log alone.
+        text = destination.missing(obj)
+        context.recorder.event(obj, Reason.K8S_CLIENT_ERROR, text, warning=True)
         return timing.ERROR_RETRY
     return await _sync(context, key, obj, view, secret)
 
@@ -106,7 +112,7 @@ async def _sync(
         return await _failed(context, obj, Reason.VAULT_CLIENT_ERROR, text, str(error), wait)
     context.backoff.forget(key)
     try:
-        data = transform.build(values, answer.data, transformation)
+        data = await transform.build(context.templates, values, answer.data, transformation)
     except transform.TransformationRefused as error:
         text = f"Failed to build K8s secret data: {error}"
         return await _failed(context, obj, Reason.DATA_BUILDER_ERROR, text, str(error))
@@ -140,10 +146,9 @@ async def _apply(
         try:
             await destination.write(context.kube, obj, secret, data)
         except (destination.DestinationRefused, KubeError) as error:
-            context.recorder.event(
-                obj, Reason.SYNC_ERROR, f"Failed to update k8s secret: {error}", warning=True
-            )
-            return timing.error_retry()
+            # Upstream leaves the status as it was: Ready, with an event beside it.
+            text = f"Failed to update k8s secret: {error}"
+            return await _failed(context, obj, Reason.SYNC_ERROR, text, str(error))
         shown = timing.format_duration(after or 0)
         found.append(conditions.synced(obj, True, f"Secret synced, horizon={shown}"))
         context.recorder.event(obj, Reason.SYNCED, "Secret synced")

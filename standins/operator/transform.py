@@ -7,31 +7,22 @@ it refers to; `build` applies them. Rendered keys win over Vault's, filters touc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from standins.common import gojson
 from standins.operator import model
-from standins.operator.gotemplate import TemplateError, Templates
+from standins.operator.gotemplate import Template, TemplateEngine, TemplateError
 from standins.operator.model import Obj
 from standins.operator.store import Store
 
 RAW = "_raw"
+_KIND = f"{model.API_VERSION}, Kind={model.TRANSFORMATION}"
 
 
 class TransformationRefused(Exception):
     """Templates, filters or the data do not go together. Never quotes a value."""
-
-
-@dataclass(frozen=True)
-class Template:
-    """A template and the Secret key it is for ("" for a source that others only call)."""
-
-    key: str
-    name: str
-    text: str = field(repr=False)
 
 
 @dataclass
@@ -42,8 +33,9 @@ class Transformation:
     includes: list[str] = field(default_factory=list)
     excludes: list[str] = field(default_factory=list)
     exclude_raw: bool = False
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    # None and {} differ in a template: `toJson` prints null for the one.
+    annotations: Mapping[str, str] | None = None
+    labels: Mapping[str, str] | None = None
 
 
 def references(obj: Obj) -> list[tuple[str, str]]:
@@ -73,9 +65,9 @@ def gather(obj: Obj, store: Store, *, exclude_raw: bool = False) -> Transformati
         seen.add(where)
         shared = store.get(model.TRANSFORMATION, *where)
         if shared is None:
-            gathered.faults.append(f'SecretTransformation.{model.GROUP} "{label}" not found')
+            gathered.faults.append(f'SecretTransformation.{model.GROUP} "{where[1]}" not found')
         elif not model.status(shared).get("valid"):
-            gathered.faults.append(f"{label} is in an invalid state, SecretTransformation")
+            gathered.faults.append(f"{label} is in an invalid state, {_KIND}")
         else:
             gathered.take(model.spec(shared), ref, label)
     if gathered.faults:
@@ -85,8 +77,8 @@ def gather(obj: Obj, store: Store, *, exclude_raw: bool = False) -> Transformati
         includes=sorted(set(gathered.includes)),
         excludes=sorted(set(gathered.excludes)),
         exclude_raw=exclude_raw or bool(block.get("excludeRaw")),
-        annotations=model.meta(obj).get("annotations") or {},
-        labels=model.meta(obj).get("labels") or {},
+        annotations=model.meta(obj).get("annotations"),
+        labels=model.meta(obj).get("labels"),
     )
 
 
@@ -108,6 +100,9 @@ class _Gathered:
         if name in self._names:
             self.faults.append(f'duplicate template name "{name}"')
             return
+        if not name:
+            self.faults.append("template name empty")
+            return
         self._names.add(name)
         self.templates.append(Template(key, name, text))
 
@@ -118,17 +113,15 @@ class _Gathered:
         chosen = ref.get("templateRefs") or []
         for entry in chosen:
             name = entry.get("name", "")
-            if name not in templates:
-                self.faults.append(
-                    f'template "{name}" not found in object {label}, SecretTransformation'
-                )
-                continue
-            found = templates[name]
-            self.add(
-                entry.get("keyOverride") or name,
-                found.get("name") or f"{label}/{name}",
-                found.get("text", ""),
-            )
+            if name in self._names:
+                self.faults.append(f'duplicate template name "{name}"')
+            elif name not in templates:
+                self.faults.append(f'template "{name}" not found in object {label}, {_KIND}')
+            else:
+                # By reference a template is called by its own name only, never by its key.
+                found = templates[name]
+                key = entry.get("keyOverride") or name
+                self.add(key, found.get("name", ""), found.get("text", ""))
         for at, source in enumerate(spec.get("sourceTemplates") or []):
             self.add("", source.get("name") or f"{label}/{at}", source.get("text", ""))
         if not chosen:
@@ -137,39 +130,15 @@ class _Gathered:
                     self.add(key, entry.get("name") or f"{label}/{key}", entry.get("text", ""))
 
 
-def check(spec: Mapping[str, Any], label: str) -> list[str]:
-    """The faults of a SecretTransformation by itself: names, template syntax, patterns."""
+async def check(engine: TemplateEngine, spec: Mapping[str, Any], label: str) -> list[str]:
+    """The faults of a SecretTransformation by itself: names, template syntax, patterns.
+
+    TemplateError when the engine cannot say.
+    """
     gathered = _Gathered()
     gathered.take(spec, {}, label)
-    faults = list(gathered.faults)
-    for template in gathered.templates:
-        try:
-            Templates().add(template.name, template.text)
-        except TemplateError as error:
-            faults.append(str(error))
-    for pattern in [*(spec.get("includes") or []), *(spec.get("excludes") or [])]:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            faults.append(f"pattern {pattern!r}: {error.msg}")
-    return faults
-
-
-def _matches(patterns: list[str], key: str) -> bool:
-    return any(re.search(pattern, key) for pattern in patterns)
-
-
-def filtered(transformation: Transformation, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` without the excluded keys and, if there are includes, only with those."""
-    try:
-        return {
-            key: value
-            for key, value in values.items()
-            if not _matches(transformation.excludes, key)
-            and (not transformation.includes or _matches(transformation.includes, key))
-        }
-    except re.error as error:
-        raise TransformationRefused(f"pattern {error.pattern!r}: {error.msg}") from error
+    patterns = [*(spec.get("excludes") or []), *(spec.get("includes") or [])]
+    return gathered.faults + await engine.faults(gathered.templates, patterns)
 
 
 def _bytes(value: Any) -> bytes:
@@ -177,45 +146,49 @@ def _bytes(value: Any) -> bytes:
     return (value if plain else gojson.dumps(value)).encode()
 
 
-def build(
-    values: Mapping[str, Any], answer: Mapping[str, Any], transformation: Transformation
+async def build(
+    engine: TemplateEngine,
+    values: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    transformation: Transformation,
+    wrapped: Mapping[str, Any] | None = None,
 ) -> dict[str, bytes]:
     """The Secret's data from Vault's `values`; `answer` is what `_raw` holds.
 
-    For KV v2 `values` is the inner `data`, `answer` holds `data` and `metadata`.
+    For KV v2 `values` is the inner `data`, `answer` holds `data` and `metadata`. `wrapped` is
+    the wrapping information of an answer that has some.
     """
-    rendered = _render(values, answer, transformation)
     result: dict[str, bytes] = {}
-    if not transformation.exclude_raw:
-        if RAW in values or RAW in rendered:
-            raise TransformationRefused(f"key '{RAW}' not permitted in Secret data")
-        result[RAW] = gojson.dumps(answer).encode()
-    for key, value in filtered(transformation, values).items():
-        result[key] = _bytes(value)
+    try:
+        rendered = await _render(engine, values, answer, transformation, wrapped)
+        if not transformation.exclude_raw:
+            if RAW in values or RAW in rendered:
+                raise TransformationRefused(f"key '{RAW}' not permitted in Secret data")
+            result[RAW] = gojson.dumps(answer).encode()
+        kept = await engine.kept(
+            values, excludes=transformation.excludes, includes=transformation.includes
+        )
+    except TemplateError as error:
+        raise TransformationRefused(str(error)) from error
+    result |= {key: _bytes(value) for key, value in values.items() if key in kept}
     return result | rendered
 
 
-def _render(
-    values: Mapping[str, Any], answer: Mapping[str, Any], transformation: Transformation
+async def _render(
+    engine: TemplateEngine,
+    values: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    transformation: Transformation,
+    wrapped: Mapping[str, Any] | None,
 ) -> dict[str, bytes]:
     if not transformation.templates:
         return {}
     metadata = answer.get("metadata")
     data = {
-        "Secrets": dict(values),
+        "Secrets": values,
         "Metadata": metadata if isinstance(metadata, dict) else {},
-        "Annotations": dict(transformation.annotations),
-        "Labels": dict(transformation.labels),
-        "WrapData": {},
+        "Annotations": transformation.annotations,
+        "Labels": transformation.labels,
+        "WrapData": wrapped,
     }
-    templates = Templates()
-    try:
-        for entry in transformation.templates:
-            templates.add(entry.name, entry.text)
-        return {
-            entry.key: templates.render(entry.name, data).encode()
-            for entry in transformation.templates
-            if entry.key
-        }
-    except TemplateError as error:
-        raise TransformationRefused(str(error)) from error
+    return await engine.render(transformation.templates, data)

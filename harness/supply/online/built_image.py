@@ -2,8 +2,10 @@
 
 Nobody publishes an image with what the labs' pods need (`app`), nor the stand-ins of this
 project (`standins`). clusters/online/NAME has a Dockerfile for each, which installs Debian's
-packages; the Python libraries are fetched on this machine (harness.supply.libraries) and
-copied in. A label holds a key made of all that goes in: as long as it fits, nothing is built.
+packages; the Python libraries are fetched on this machine (harness.supply.libraries), and the
+program in Go is built on it (harness.supply.golang), where its settings for mirrors hold and no
+image with a compiler is needed. Both are copied in. A label holds a key made of all that goes
+in: as long as it fits, nothing is built.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from harness.base import proxies
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import PROJECT, cache_root, clusters
 from harness.base.redact import redact
-from harness.supply import images, libraries, standin_files
+from harness.supply import golang, images, libraries, standin_files
 from harness.supply.base import Part
 from harness.supply.engine.engine import platform_of
 from harness.supply.images import KEY_LABEL, MANAGED_LABEL
@@ -68,6 +70,9 @@ def build(client: docker.DockerClient, part: Part, base: str, say: Say) -> Local
         libraries.fetch(context / "site", machine, _libraries(part))
         if _of_stand_ins(part):
             standin_files.copy(context)
+            golang.program(
+                standin_files.GO_PROGRAM, context / standin_files.GO_PROGRAM, machine, say
+            )
         say(f"building on {base}")
         _build(client, context, part, base, say)
     finally:
@@ -94,7 +99,9 @@ def _libraries(part: Part) -> Path:
 def _key(part: Part) -> str:
     """What the image is made of, as 16 hex digits."""
     dockerfile = _dockerfile(part).read_text(encoding="utf-8")
-    sources = list(standin_files.digests()) if _of_stand_ins(part) else []
+    sources = []
+    if _of_stand_ins(part):
+        sources = [*standin_files.digests(), *golang.text_of(standin_files.GO_PROGRAM)]
     wanted = libraries.wanted(_libraries(part))
     inputs = json.dumps([part.version, part.online["image"], dockerfile, wanted, *sources])
     return hashlib.sha256(inputs.encode()).hexdigest()[:16]

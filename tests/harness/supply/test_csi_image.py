@@ -79,10 +79,11 @@ def test_the_key_follows_every_source_file(tmp_path: Path, monkeypatch: pytest.M
     text = libraries.wanted(standin_files.library_list())
     monkeypatch.setattr(libraries, "wanted", lambda listed=None: text)
     monkeypatch.setattr(standin_files, "CHECKOUT", tmp_path)
-    keys = [key_of(standins.recipe, {"base": "b"})]
+    needed = {"base": "b", standin_files.GO_PROGRAM: "g"}
+    keys = [key_of(standins.recipe, needed)]
     for name in ("server.py", "service.proto", "notes.md"):
         (package / name).write_text("b", "utf-8")
-        keys.append(key_of(standins.recipe, {"base": "b"}))
+        keys.append(key_of(standins.recipe, needed))
     assert len(set(keys)) == 3
     assert keys[2] == keys[3]  # what is only read by people does not go in
 
@@ -96,10 +97,13 @@ def test_the_image_holds_source_and_libraries_and_runs_as_nobody_special(
         out=tmp_path / "out",
         work=tmp_path / "work",
         shared=tmp_path / "shared",
-        needs={"base": tmp_path},
+        needs={"base": tmp_path, standin_files.GO_PROGRAM: tmp_path / "built"},
         log=tmp_path / "log",
         say=lambda doing: None,
     )
+    program = tmp_path / "built/bin" / standin_files.GO_PROGRAM
+    program.parent.mkdir(parents=True)
+    program.touch(0o755)
     ran: list[list[str]] = []
     steps = SimpleNamespace(
         NAMESPACE=("in", "a", "namespace"),
@@ -136,6 +140,8 @@ def test_the_image_holds_source_and_libraries_and_runs_as_nobody_special(
 
     with tarfile.open(job.out / "rootfs.tar") as tar:
         names = {name.removeprefix("./") for name in tar.getnames()}
+        modes = {entry.name.removeprefix("./"): entry.mode for entry in tar}
+    assert modes["usr/local/bin/gotemplate"] == 0o755
     assert {
         "opt/standins/registrar/__main__.py",
         "opt/standins/csi_provider/provider.proto",

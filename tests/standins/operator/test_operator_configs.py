@@ -114,7 +114,7 @@ def test_a_changed_connection_replaces_leased_credentials() -> None:
     play(scene)
 
 
-async def login(w: World, method: str, block: dict[str, Any], **more: Any) -> dict[str, Any]:
+async def login(w: World, method: str, block: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     """The body of the login that an auth of this method makes."""
     spec = {
         "vaultConnectionRef": f"{HOME}/default",
@@ -139,9 +139,23 @@ def test_logins_of_each_method(tmp_path: Path) -> None:
             )
             assert body == {"role": "r", "jwt": "sa:apps:app:vault"}
             body = await login(w, "jwt", {"role": "r", "secretRef": "token"}, params={"p": "q"})
-            assert body == {"role": "r", "jwt": "signed.by.somebody", "p": "q"}
+            assert body == {"role": "r", "jwt": "signed.by.somebody"}, "upstream sends no params"
             body = await login(w, "appRole", {"roleId": "i", "secretRef": "sid"})
             assert body == {"role_id": "i", "secret_id": "signed.by.somebody"}
+
+    play(scene)
+
+
+def test_a_secret_id_is_read_from_a_mounted_secret(tmp_path: Path) -> None:
+    """The kubelet mounts each key as a link into a folder of the present version."""
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "..data/id").write_text("s3cr3t-id\n", encoding="utf-8")
+    (tmp_path / "id").symlink_to(tmp_path / "..data/id")
+
+    async def scene() -> None:
+        async with world() as w:
+            body = await login(w, "appRole", {"roleId": "i", "secretIDPath": str(tmp_path / "id")})
+            assert body == {"role_id": "i", "secret_id": "s3cr3t-id"}
 
     play(scene)
 
@@ -149,15 +163,42 @@ def test_logins_of_each_method(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "block", "text"),
     [
-        ("kubernetes", {"serviceAccount": "nobody"}, 'ServiceAccount "nobody" not found'),
-        ("jwt", {"secretRef": "none"}, 'Secret "none" not found'),
-        ("appRole", {"secretIDPath": "relative"}, "must be absolute"),
-        ("appRole", {"secretIDPath": "/dev/null"}, "must be a regular file"),
-        ("aws", {"role": "x"}, 'method "aws" is not covered by the stand-in'),
+        (
+            "kubernetes",
+            {"role": "r", "serviceAccount": "nobody"},
+            'ServiceAccount "nobody" not found',
+        ),
+        (
+            "kubernetes",
+            {"role": "r", "serviceAccount": "other/x"},
+            'ServiceAccount "other/x" not found',
+        ),
+        ("kubernetes", {"serviceAccount": "app"}, "invalid kubernetes auth .*: empty role"),
+        ("kubernetes", {"role": "r"}, "invalid kubernetes auth .*: empty serviceAccount"),
+        ("kubernetes", None, "kubernetes auth method not configured"),
+        ("jwt", {"role": "r", "secretRef": "none"}, 'Secret "none" not found'),
+        (
+            "jwt",
+            {"role": "r", "secretRef": "other/x"},
+            r"""invalid resource name "other/x": \[may not contain '/'\]""",
+        ),
+        ("jwt", {"role": "r"}, "either serviceAccount or JWT token secret key selector"),
+        ("appRole", {"roleId": "i"}, "either secretRef or secretIDPath must be specified"),
+        (
+            "appRole",
+            {"roleId": "i", "secretRef": "a", "secretIDPath": "/b"},
+            "secretRef and secretIDPath are mutually exclusive",
+        ),
+        ("appRole", {"secretRef": "a"}, "invalid AppRole auth configuration: empty roleID"),
+        ("appRole", {"roleId": "i", "secretIDPath": "relative"}, "must be an absolute path"),
+        ("appRole", {"roleId": "i", "secretIDPath": "/a/../b"}, "path traversal detected"),
+        ("appRole", {"roleId": "i", "secretIDPath": "/no/file"}, "no such file or directory"),
+        ("appRole", {"roleId": "i", "secretIDPath": "/dev/null"}, "must be a regular file"),
+        ("aws", {"role": "x"}, "unsupported authentication method aws"),
         ("kubernetes", {"serviceAccount": "app", "role": "wrong"}, "permission denied"),
     ],
 )
-def test_logins_that_cannot_be(method: str, block: dict[str, Any], text: str) -> None:
+def test_logins_that_cannot_be(method: str, block: dict[str, Any] | None, text: str) -> None:
     async def scene() -> None:
         async with world() as w:
             with pytest.raises(ClientRefused, match=text):

@@ -169,11 +169,3 @@ def test_everything_bears_the_projects_label() -> None:
     for doc in [*CRDS.values(), *(doc for name in files for doc in documents(name))]:
         label = doc["metadata"]["labels"]["app.kubernetes.io/managed-by"]
         assert label == "kube-vault-labs", doc["metadata"]["name"]
-
-
-def test_the_readme_names_every_template_function() -> None:
-    from standins.operator.gotemplate.execute import FUNCTIONS
-
-    text = (HERE / "README.md").read_text()
-    missing = [name for name in FUNCTIONS if f"`{name}`" not in text]
-    assert not missing

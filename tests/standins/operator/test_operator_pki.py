@@ -59,6 +59,7 @@ def test_a_chain_goes_behind_the_certificate_and_gives_no_ca() -> None:
     play(scene)
 
 
+@pytest.mark.usefixtures("gotemplate")
 def test_templates_replace_the_tls_keys() -> None:
     async def scene() -> None:
         async with world() as w:

@@ -200,10 +200,11 @@ def test_existing_destination_gets_data_only() -> None:
             w.static(destination={"create": False}, refreshAfter="10s")
             w.events.all.clear()
             assert await w.run(VSS, "config") == timing.ERROR_RETRY
-            assert not w.events.all, "a missing destination is only logged"
+            text = w.events.text(Reason.K8S_CLIENT_ERROR)
+            assert text.startswith('Kubernetes secret "config" does not exist yet')
             assert not w.status(VSS, "config")
             mine = {
-                "metadata": {"name": "config", "labels": {"team": "red"}},
+                "metadata": {"name": "config", "labels": {"team": "red"}, "finalizers": ["a/b"]},
                 "type": "Opaque",
                 "data": {"old": "eA=="},
             }
@@ -215,6 +216,7 @@ def test_existing_destination_gets_data_only() -> None:
             meta = w.obj("Secret", "config")["metadata"]
             assert meta["labels"] == {"team": "red"}
             assert "ownerReferences" not in meta
+            assert meta["finalizers"] == ["a/b"]
 
     play(scene)
 

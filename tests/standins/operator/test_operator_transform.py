@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from standins.operator import model, transform
+from standins.operator.gotemplate import TemplateEngine
 from standins.operator.model import Reason
 from standins.operator.store import Store
 from tests.standins.operator.world import APP, play, world
 
+pytestmark = pytest.mark.usefixtures("gotemplate")
+
 VSS = model.STATIC
 VALUES = {"user": "ada", "password": "p", "port": "1"}
+
+
+def build(
+    values: dict[str, Any], answer: dict[str, Any], transformation: transform.Transformation
+) -> dict[str, bytes]:
+    async def scene() -> dict[str, bytes]:
+        engine = TemplateEngine()
+        try:
+            return await transform.build(engine, values, answer, transformation)
+        finally:
+            await engine.close()
+
+    return asyncio.run(scene())
 
 
 @pytest.mark.parametrize(
@@ -31,7 +48,7 @@ def test_filters_touch_vaults_keys_only(block: dict[str, Any], expected: set[str
         "spec": {"destination": {"transformation": {**block, "excludeRaw": True}}},
     }
     gathered = transform.gather(obj, Store())
-    assert set(transform.build(VALUES, VALUES, gathered)) == expected
+    assert set(build(VALUES, VALUES, gathered)) == expected
 
 
 def test_a_rendered_key_wins_over_the_source() -> None:
@@ -47,15 +64,15 @@ def test_a_rendered_key_wins_over_the_source() -> None:
     }
     gathered = transform.gather(obj, Store())
     answer = {"data": VALUES, "metadata": {"version": 3}}
-    built = transform.build(VALUES, answer, gathered)
+    built = build(VALUES, answer, gathered)
     assert built["user"] == b"web-3"
     assert b'"user":"ada"' in built["_raw"]
 
 
 def test_raw_is_reserved() -> None:
     with pytest.raises(transform.TransformationRefused, match="'_raw' not permitted"):
-        transform.build({"_raw": "x"}, {}, transform.Transformation())
-    allowed = transform.build({"_raw": "x"}, {}, transform.Transformation(exclude_raw=True))
+        build({"_raw": "x"}, {}, transform.Transformation())
+    allowed = build({"_raw": "x"}, {}, transform.Transformation(exclude_raw=True))
     assert allowed == {"_raw": b"x"}
 
 
@@ -74,7 +91,7 @@ def test_a_shared_transformation_reaches_its_users() -> None:
                 {
                     "sourceTemplates": [{"name": "host", "text": '{{ define "h" }}db{{ end }}'}],
                     "templates": {
-                        "dsn": {"text": '{{ .Secrets.user }}@{{ template "h" }}'},
+                        "dsn": {"name": "dsn", "text": '{{ .Secrets.user }}@{{ template "h" }}'},
                         "unused": {"text": "x"},
                     },
                     "excludes": ["^password$"],
@@ -101,9 +118,21 @@ def test_a_shared_transformation_reaches_its_users() -> None:
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ({"templates": {"a": {"text": "{{ nosuch }}"}}}, 'function "nosuch" not defined'),
-        ({"templates": {"a": {"text": "{{ if }}"}}}, "missing value"),
-        ({"includes": ["("]}, "pattern '\\('"),
+        (
+            {"templates": {"a": {"text": "{{ nosuch }}"}}},
+            'parse error: template: apps/t/a:1: function "nosuch" not defined',
+        ),
+        (
+            {"templates": {"a": {"text": "\n{{ .Secrets.my-key }}"}}},
+            "parse error: template: apps/t/a:2: bad character U+002D '-'",
+        ),
+        ({"templates": {"a": {"text": "{{ if }}"}}}, "missing value for if"),
+        ({"includes": ["("]}, "error parsing regexp: missing closing ): `(`"),
+        (
+            {"excludes": ["(?<=x)y"]},
+            "error parsing regexp: invalid named capture: `(?<=x)y`",
+        ),
+        ({"excludes": ["a++"]}, "error parsing regexp: invalid nested repetition operator: `++`"),
         (
             {"sourceTemplates": [{"name": "x", "text": ""}, {"name": "x", "text": ""}]},
             'duplicate template name "x"',
@@ -117,7 +146,7 @@ def test_invalid_transformations(spec: dict[str, Any], text: str) -> None:
             await w.run(model.TRANSFORMATION, "t")
             status = w.status(model.TRANSFORMATION, "t")
             assert status["valid"] is False
-            assert text.replace("\\", "") in status["error"]
+            assert text in status["error"]
             assert w.events.reasons("t") == [Reason.INVALID_CONFIGURATION]
 
     play(scene)
@@ -131,7 +160,10 @@ def test_a_failing_template_shows_its_name_and_no_secret() -> None:
             w.static(destination={"transformation": {"templates": templates}})
             await w.run(VSS, "config")
             text = w.events.text(Reason.DATA_BUILDER_ERROR)
-            assert "template: apps/config/x:1: range can't iterate over" in text
+            assert text.endswith(
+                'template: apps/config/x:1:17: executing "apps/config/x" at <.Secrets.user>: '
+                "range can't iterate over <redacted>"
+            )
             assert "c4n4ry" not in str(w.events.all) + str(w.status(VSS, "config"))
 
     play(scene)

@@ -25,6 +25,7 @@ NAMES = (
     "openbao",
     "postgres",
     "nginx",
+    "gotemplate",
     "csi_driver",
     "standins",
     "helm",

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 
 from harness.base.errors import EnvironmentLacks
-from harness.supply import oci
+from harness.supply import golang, oci
 from harness.supply.base import find_part
 from harness.supply.offline import gobuild, server_image
 from harness.supply.offline.recipe import Job, Recipe
@@ -30,8 +30,8 @@ class CsiDriver(Recipe):
     def inputs(self) -> Iterable[str]:
         yield "1"
         yield oci.architecture()
-        yield from gobuild.FLAGS
-        yield from gobuild.text_of("csi_driver")
+        yield from golang.FLAGS
+        yield from golang.text_of("csi_driver")
 
     def build(self, job: Job) -> None:
         busybox = server_image.BUSYBOX

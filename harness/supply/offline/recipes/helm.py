@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.supply import oci
+from harness.supply import golang, oci
 from harness.supply.base import find_part
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job, Recipe
@@ -17,7 +17,7 @@ class Helm(Recipe):
     heavy = True
 
     def inputs(self) -> Iterable[str]:
-        return ["1", oci.architecture(), *gobuild.FLAGS, *gobuild.text_of("helm")]
+        return ["1", oci.architecture(), *golang.FLAGS, *golang.text_of("helm")]
 
     def build(self, job: Job) -> None:
         gobuild.build(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.base.errors import LabError
-from harness.supply import oci
+from harness.supply import golang, oci
 from harness.supply.base import find_part
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job, Recipe
@@ -32,8 +32,8 @@ class Kubernetes(Recipe):
     def inputs(self) -> Iterable[str]:
         yield "1"
         yield oci.architecture()
-        yield from gobuild.FLAGS
-        yield from gobuild.text_of("cluster")
+        yield from golang.FLAGS
+        yield from golang.text_of("cluster")
         yield find_part("kubernetes").version
         yield str(find_part("coredns").offline["sum"])
 

