@@ -78,8 +78,8 @@ class ClientCache:
         self.logins = 0
 
     def live(self) -> dict[str, VaultClient]:
-        """The clients in use, by token id."""
-        return {client.id: client for client in self._clients.values()}
+        """The clients in use, by token id (or by key, where the token has no id)."""
+        return {client.id or client.key: client for client in self._clients.values()}
 
     async def get(self, consumer: Obj) -> View:
         """The client for `consumer`, logged in. ClientRefused says why there is none."""
@@ -161,10 +161,15 @@ class ClientCache:
         if answer is None or not answer.auth.get("client_token"):
             raise ClientRefused("the login's answer holds no token")
         client = VaultClient(api, auth, consumer_namespace, key, answer.auth)
-        await self._renew(client)
-        if not client.renewable:
-            raise ClientRefused("auth token is not renewable, cannot start the LifetimeWatcher")
-        await self._ledger.opened(client)
+        if not client.accessor:
+            # A batch token: it has no name, and Vault keeps no list of them.
+            client.id = ""
+        if client.renewable:
+            await self._renew(client)
+            if not client.renewable:
+                raise ClientRefused("auth token is not renewable, cannot start the LifetimeWatcher")
+        if client.accessor:
+            await self._ledger.opened(client)
         self._clients[key] = client
         self._watchers[key] = asyncio.create_task(self._keep_alive(client))
         log.info("logged in", key=key, auth=client.auth_ref, namespace=consumer_namespace)
@@ -176,7 +181,14 @@ class ClientCache:
             client.renewed(answer.auth)
 
     async def _keep_alive(self, client: VaultClient) -> None:
-        """Renew until the token cannot live on, then give the client up before it expires."""
+        """Renew until the token cannot live on, then give the client up before it expires.
+
+        One that cannot be renewed at all (a batch token) is used to its end.
+        """
+        if not client.renewable and client.ttl:
+            await asyncio.sleep(max(client.expires - time.monotonic(), 0))
+            self._lose(client)
+            return
         best = client.ttl
         while not client.closed:
             left = client.expires - time.monotonic()
@@ -213,7 +225,8 @@ class ClientCache:
                 task.cancel()
         if not client.closed:
             client.closed = True
-            self._ledger.retired(client)
+            if client.accessor:
+                self._ledger.retired(client)
 
     def prune(self, auth_ref: str) -> None:
         """A VaultAuth or its connection changed: its clients are replaced at their next use."""

@@ -44,6 +44,8 @@ def synced(obj: Obj, good: bool, message: str) -> Condition:
 def health(obj: Obj, good: bool) -> list[Condition]:
     """`Healthy` and `Ready`, which every resource with conditions carries."""
     kind = str(obj.get("kind", ""))
+    # Upstream's messages spell this one kind so.
+    kind = "SecretsTransformation" if kind == model.TRANSFORMATION else kind
     reason = "Healthy" if good else "Unhealthy"
     return [
         condition(obj, "Healthy", reason, good, f"{kind}{reason}"),

@@ -7,17 +7,42 @@ that clients which hold it go on. Resolving a connection reads its CA from the S
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from standins.common.connection import Connection, base_url, tls_context
 from standins.common.kube import Kube, Obj
 from standins.common.values import parse_duration
 from standins.common.vault import Vault
 from standins.operator import model
+from standins.operator.lookups import find
 from standins.operator.vaultclient import Target, VaultApi
 
 # Connections to one Vault, however many secrets it has.
 _CONNECTIONS = 16
 _TIMEOUT = 60.0
+
+_NAMESPACE = "X-Vault-Namespace"
+
+
+def _check(spec: Mapping[str, Any]) -> None:
+    """What the schema lets pass and the Vault client refuses."""
+    path, fault = str(spec.get("caCertPath") or ""), ""
+    if path and spec.get("caCertSecretRef"):
+        fault = "CACertPath and CACertSecretRef are mutually exclusive, only one can be set"
+    elif ".." in path:
+        fault = f'path contains traversal sequence: "{path}"'
+    if fault:
+        raise ValueError(f"invalid CA cert config: {fault}")
+    if path:
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            reason = f"open {path}: {(error.strerror or '').lower()}"
+            raise ValueError(f'failed to read CA cert file "{path}": {reason}') from error
+    if any(name.lower() == _NAMESPACE.lower() for name in spec.get("headers") or {}):
+        raise ValueError(f'setting header "{_NAMESPACE}" on VaultConnection is not permitted')
 
 
 class Connections:
@@ -37,11 +62,14 @@ class Connections:
         """`connection` resolved. ValueError says what is wrong with it."""
         spec, namespace = model.spec(connection), model.namespace(connection)
         authority = ""
+        _check(spec)
         if name := spec.get("caCertSecretRef"):
-            secret = await self._kube.find("Secret", namespace, name)
-            encoded = ((secret or {}).get("data") or {}).get("ca.crt")
+            secret = await find(self._kube, "Secret", namespace, name)
+            if secret is None:
+                raise ValueError(f'secrets "{name}" not found in namespace {namespace}')
+            encoded = (secret.get("data") or {}).get("ca.crt")
             if not encoded:
-                raise ValueError(f'Secret {namespace}/{name} with key "ca.crt" not found')
+                raise ValueError(f'"ca.crt" not present in the CA secret "{namespace}/{name}"')
             authority = base64.b64decode(encoded).decode()
         timeout = str(spec.get("timeout") or "")
         return Target(

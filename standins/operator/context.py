@@ -67,6 +67,18 @@ class Context:
         self.recorder.event(obj, Reason.K8S_CLIENT_ERROR, text, warning=True)
 
 
+# What the schema of a kind requires in a status; the zero values of upstream's fields.
+_REQUIRED: dict[str, dict[str, Any]] = {
+    model.STATIC: {"lastGeneration": 0},
+    model.DYNAMIC: {
+        "lastGeneration": 0,
+        "lastRenewalTime": 0,
+        "secretLease": {"id": "", "duration": 0, "renewable": False, "requestID": ""},
+    },
+    model.PKI: {"error": "", "lastGeneration": 0, "lastRotation": 0, "valid": False},
+}
+
+
 async def client_for(context: Context, obj: Obj) -> View:
     """The logged-in client for `obj`. ClientRefused, after an event when a reference fails.
 
@@ -107,7 +119,7 @@ async def report(
     """
     before = model.status(obj)
     found = [*updates, *restarted, *conditions.health(obj, healthy)]
-    after = {**before, **changes}
+    after = {**_REQUIRED.get(obj["kind"], {}), **before, **changes}
     after["conditions"] = conditions.merged(before.get("conditions") or [], found)
     if _timeless(after) != _timeless(before):
         obj = await _patch_status(context, obj, after)

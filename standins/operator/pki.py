@@ -78,7 +78,11 @@ async def sync_reason(context: Context, obj: Obj, secret: Obj | None, *, forced:
 def renewal_window(obj: Obj, now: float) -> tuple[float, bool]:
     """(seconds until the certificate must be looked at, whether it must be replaced now)."""
     text = model.spec(obj).get("expiryOffset") or ""
-    offset = parse_duration(text) if text else 0.0
+    try:
+        offset = parse_duration(text) if text else 0.0
+    except ValueError:
+        # The schema lets days pass ("30d"), which are no duration in Go: upstream goes on without.
+        offset = 0.0
     left = float(model.status(obj).get("expiration") or 0) - offset - now
     due = left < _SOONEST
     horizon = _SOONEST if due else left

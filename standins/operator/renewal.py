@@ -119,7 +119,7 @@ async def renew(context: Context, obj: Obj, view: View, lease: dict[str, Any]) -
     )
     if not answer.renewable:
         context.recorder.event(
-            obj, Reason.LEASE_RENEWAL, "Lease is not renewable any more", warning=True
+            obj, Reason.LEASE_RENEWAL, "Lease is not renewable, staticCreds=false", warning=True
         )
     return Renewal(after=after)
 

@@ -74,7 +74,10 @@ async def _failed(
 def _period(obj: Obj) -> float:
     """Seconds between two reads without jitter; 0 for none."""
     text = model.spec(obj).get("refreshAfter") or ""
-    seconds = parse_duration(text) if text else 0.0
+    try:
+        seconds = parse_duration(text) if text else 0.0
+    except ValueError as error:
+        raise ValueError(f'invalid value "{text}" for .spec.refreshAfter, {error}') from None
     return seconds or (_DEFAULT_POLL if model.spec(obj).get("hmacSecretData", True) else 0.0)
 
 

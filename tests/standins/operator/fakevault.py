@@ -53,6 +53,7 @@ class FakeVault:
     revoked_serials: list[str] = field(default_factory=list)
     certificate_ttl: int = 3600
     chain: list[str] = field(default_factory=list)
+    batch_tokens: bool = False
     static_rotated: float = 1_699_999_990.0
     static_period: int = 60
     address: str = ""
@@ -113,7 +114,9 @@ class FakeVault:
 
     def _auth(self, token: str) -> dict[str, Any]:
         known = self.tokens[token]
-        return {"accessor": known.accessor, "lease_duration": known.ttl, "renewable": True}
+        found = {"accessor": known.accessor, "lease_duration": known.ttl, "renewable": True}
+        # A batch token has no accessor and is not renewable.
+        return found | ({"accessor": "", "renewable": False} if self.batch_tokens else {})
 
     def _authorised(self, request: web.Request, path: str, body: dict[str, Any]) -> web.Response:
         token = request.headers.get("X-Vault-Token", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from standins.operator import clients, model
 from standins.operator.clients import ClientRefused
+from standins.operator.leases import LEDGER
 from standins.operator.model import Reason
 from tests.standins.operator.fakevault import FakeVault
 from tests.standins.operator.world import APP, HOME, World, play, world
@@ -47,7 +49,8 @@ def test_a_connection_without_its_ca_is_invalid() -> None:
             w.make(model.CONNECTION, "tls", spec)
             await w.run(model.CONNECTION, "tls")
             assert (
-                "Secret apps/ca" in w.condition(model.CONNECTION, "tls", "VaultClient")["message"]
+                'secrets "ca" not found'
+                in w.condition(model.CONNECTION, "tls", "VaultClient")["message"]
             )
             w.kube.add("Secret", APP, {"metadata": {"name": "ca"}, "data": {"ca.crt": "eA=="}})
             await w.run(model.CONNECTION, "tls")
@@ -216,6 +219,27 @@ def test_one_login_however_many_ask() -> None:
             await asyncio.gather(*(w.run(model.STATIC, f"s{number}") for number in range(50)))
             assert w.context.clients.logins == 1
             assert [path for _, path in w.vault.requests].count("auth/token/renew-self") == 1
+
+    play(scene)
+
+
+def test_a_batch_token_is_used_to_its_end() -> None:
+    """It has no accessor and cannot be renewed; upstream takes it all the same."""
+
+    async def scene() -> None:
+        async with world(FakeVault(clock=time.time(), token_ttl=1, batch_tokens=True)) as w:
+            w.vault.put("app", {"v": "one"})
+            w.static()
+            await w.run(model.STATIC, "config")
+            assert w.secret("config")["v"] == "one"
+            assert w.status(model.STATIC, "config")["vaultClientMeta"]["id"] == ""
+            assert "auth/token/renew-self" not in [path for _, path in w.vault.requests]
+            assert ("Secret", HOME, LEDGER) not in w.kube.objects
+            async with asyncio.timeout(10):
+                while w.context.clients.live():
+                    await asyncio.sleep(0.05)
+            await w.run(model.STATIC, "config")
+            assert w.context.clients.logins == 2
 
     play(scene)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from standins.operator import model
+from tests.standins.operator.world import HOME, play, world
 
 HERE = Path(__file__).parents[3] / "standins" / "operator"
 MANIFESTS = HERE / "manifests"
@@ -87,6 +89,69 @@ def test_defaults_and_bounds() -> None:
     assert re.match(pattern, "1.5h")
     assert not re.match(pattern, "1d")
     assert re.match(schema(model.PKI, "spec", "ttl")["pattern"], "30d")
+
+
+def misfits(value: Any, node: dict[str, Any], where: str) -> Iterator[str]:
+    """Where `value` is not what the schema `node` says, as far as these schemas say something."""
+    for name in node.get("required") or []:
+        if name not in value:
+            yield f"{where} lacks {name}"
+    if "enum" in node and value not in node["enum"]:
+        yield f"{where}: {value}"
+    if "pattern" in node and not re.search(node["pattern"], value):
+        yield f"{where}: {value}"
+    for name, child in (node.get("properties") or {}).items():
+        if name in value:
+            yield from misfits(value[name], child, f"{where}.{name}")
+    if node["type"] == "array":
+        for entry in value:
+            yield from misfits(entry, node["items"], where)
+
+
+def test_misfits_are_seen() -> None:
+    node = schema(model.DYNAMIC, "status")
+    bad = {"lastGeneration": 1, "conditions": [{"type": "a b", "reason": "", "status": "maybe"}]}
+    found = list(misfits(bad, node, "s"))
+    assert len(found) == 7
+    assert "s lacks secretLease" in found
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_every_status_written_fits_the_schema(fails: bool) -> None:
+    """The API server refuses the whole status otherwise: a required field, a reason's pattern."""
+
+    async def scene() -> None:
+        async with world() as w:
+            w.vault.put("app", {"v": "one"})
+            destination = {"name": "other/x" if fails else "mine"}
+            make = {model.STATIC: w.static, model.DYNAMIC: w.dynamic, model.PKI: w.certificate}
+            for kind, add in make.items():
+                name = kind.lower()
+                targets = [{"kind": "Deployment", "name": "none"}]
+                add(
+                    name,
+                    destination=destination | {"name": destination["name"] + name},
+                    rolloutRestartTargets=targets,
+                )
+                await w.run(kind, name)
+            w.make(model.AUTH_GLOBAL, "default", {})
+            await w.run(model.AUTH_GLOBAL, "default")
+            ref = {"vaultAuthGlobalRef": {"allowDefault": True}} if fails else {}
+            w.make(model.AUTH, "mine", {"vaultConnectionRef": f"{HOME}/default", **ref})
+            await w.run(model.AUTH, "mine")
+            address = "http://127.0.0.1:1" if fails else w.vault.address
+            w.make(model.CONNECTION, "mine", {"address": address})
+            await w.run(model.CONNECTION, "mine")
+            seen = 0
+            for (kind, _, name), obj in w.kube.objects.items():
+                if status := obj.get("status"):
+                    seen += 1
+                    assert not list(misfits(status, schema(kind, "status"), kind))
+                    if kind in make:
+                        assert w.condition(kind, name, "Healthy")["status"] == str(not fails)
+            assert seen == 6
+
+    play(scene)
 
 
 def test_the_status_fields_written_are_declared() -> None:

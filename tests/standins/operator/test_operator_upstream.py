@@ -95,6 +95,42 @@ def test_a_ca_that_cannot_be_read_is_told() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"caCertSecretRef": "none"}, 'secrets "none" not found'),
+        ({"caCertSecretRef": "empty"}, '"ca.crt" not present in the CA secret "apps/empty"'),
+        ({"caCertPath": "/a/../b"}, "invalid CA cert config: path contains traversal sequence"),
+        ({"caCertPath": "/no/ca"}, 'failed to read CA cert file "/no/ca": open /no/ca: no such'),
+        ({"caCertPath": "/a", "caCertSecretRef": "b"}, "are mutually exclusive"),
+        ({"headers": {"x-vault-namespace": "a"}}, 'setting header "X-Vault-Namespace" on'),
+    ],
+)
+def test_connections_that_cannot_be(spec: dict[str, Any], text: str) -> None:
+    async def scene() -> None:
+        async with world() as w:
+            w.kube.add("Secret", APP, {"metadata": {"name": "empty"}, "data": {}})
+            w.make(model.CONNECTION, "main", {"address": "https://vault.test", **spec})
+            await w.run(model.CONNECTION, "main")
+            assert text in w.condition(model.CONNECTION, "main", "VaultClient")["message"]
+            assert text in w.events.text(Reason.VAULT_CLIENT_ERROR)
+            assert w.status(model.CONNECTION, "main")["valid"] is False
+
+    play(scene)
+
+
+def test_an_object_without_spec_is_told() -> None:
+    async def scene() -> None:
+        async with world() as w:
+            for kind in (VSS, VDS, PKI):
+                w.make(kind, "bare", {})
+                await w.run(kind, "bare")
+                assert "may not be empty" in w.events.text(Reason.SYNC_ERROR)
+                w.events.all.clear()
+
+    play(scene)
+
+
 def test_what_no_reconciler_expects_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         async with world() as w:
