@@ -8,7 +8,7 @@
     └── GaveUp               a wait reached its limit                       4
 
 The command line prints `what`, `where` and `hint` and exits with `exit_code`
-(style.md section 5); nobody sees a traceback for one of these. Anything else that
+(style.md section 5); none of these ends in a traceback. Anything else that
 escapes is a defect of this project.
 """
 

@@ -206,7 +206,7 @@ class Plain(Reporter):
 
 
 class Terminal(Reporter):
-    """A table that is drawn anew four times a second, under the lines of what has ended."""
+    """A table that is redrawn four times a second, under the lines of what has ended."""
 
     def __init__(self, timings: Timings, console: Console) -> None:
         super().__init__(timings)

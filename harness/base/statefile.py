@@ -97,7 +97,7 @@ def write_atomically(file: Path, text: str, mode: int = 0o644) -> None:
 def exclusively(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the one lock of `folder` against other threads and processes.
 
-    `waiting` is called when somebody else holds it and this call has to wait. The lock
+    `waiting` is called when another thread or process holds the lock, before the wait. The lock
     lies on the folder itself, so that no lock file stays behind.
     """
     handle = os.open(folder, os.O_RDONLY)

@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Hands-on labs about Kubernetes secrets with HashiCorp Vault.\n\n"
-    "`lab run` brings everything up and tells the labs; `lab test` proves that they work.",
+    "`lab run` brings everything up and walks through the labs; `lab test` proves that they work.",
 )
 messages = Console(stderr=True, highlight=False)
 

@@ -119,7 +119,7 @@ def _cache() -> Iterator[Finding]:
         "note" if damaged else "good",
         "cache",
         f"{len(entries)} built parts" + (f"; damaged: {', '.join(damaged)}" if damaged else ""),
-        "./lab up builds those anew" if damaged else "",
+        "./lab up builds them again" if damaged else "",
     )
 
 

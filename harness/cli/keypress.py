@@ -1,7 +1,7 @@
 """Single keys from a terminal, for a speaker: Enter, letters, numbers, a remote's buttons.
 
 The terminal is put into character mode without echo for as long as the block runs, and
-put back whatever happens; Ctrl-C stays an interrupt. What was typed while nobody asked is
+put back whatever happens; Ctrl-C stays an interrupt. What was typed before the prompt is
 thrown away: a second Enter must not start the next step on a stage.
 """
 
@@ -34,7 +34,7 @@ _MEANINGS = {
     "\x1b[5~": BACK,
     "s": SKIP,
     "q": QUIT,
-    # Ctrl-D, and the end of the input: nobody is there any more.
+    # Ctrl-D, and the end of the input.
     "\x04": QUIT,
     "": QUIT,
 }
@@ -67,7 +67,7 @@ class Keys:
         termios.tcsetattr(self._file, termios.TCSADRAIN, self._before)
 
     def forget(self) -> None:
-        """Throw away what was typed while nobody asked; before the prompt is printed."""
+        """Throw away what was typed before the prompt is printed."""
         termios.tcflush(self._file, termios.TCIFLUSH)
 
     def ask(self, highest: int, echo: Callable[[str], None]) -> str | int:
@@ -123,6 +123,6 @@ def need_terminal(*streams: TextIO) -> None:
     """Raise UsageError when one of `streams` is not a terminal."""
     if not all(stream.isatty() for stream in streams):
         raise UsageError(
-            "presenting needs a terminal: somebody presses a key before each step",
-            hint="leave out --present to have the lab told without a stop",
+            "presenting needs a terminal: a person presses a key before each step",
+            hint="leave out --present to go through the lab without a stop",
         )

@@ -206,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         # typer has its own copy of click and does not export the exceptions by which a
-        # wrong option is reported; they are told apart by what they can do.
+        # wrong option is reported; their methods say which is which.
         show = getattr(error, "show", None)
         if show is None:
             raise

@@ -53,8 +53,8 @@ class Presentation(Tour):
         with self.keys:
             while position <= last:
                 step = every[position - 1]
-                # Before the question, so that nobody waits after the answer. A step that was
-                # left out, or jumped over, is done here.
+                # Before the question, so that the audience does not wait after the answer.
+                # A step that was left out, or jumped over, is done here.
                 self._attempt(partial(runner.reach, step, self._show_done))
                 self._heading(step)
                 answer = self._ask(len(every))
@@ -134,7 +134,7 @@ def laid_out(command: str, width: int) -> str:
 
     Before an option or an address, by a backslash; a JSON body gets a line for each
     field. It stays a command that a shell takes. Commands of several lines are left as
-    they are: they have been laid out by whoever wrote them.
+    they are: their author has laid them out.
     """
     if "\n" in command or len(command) <= width:
         return command

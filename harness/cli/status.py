@@ -1,4 +1,4 @@
-"""What `lab status` tells: what runs, where every part comes from, how far the labs are.
+"""What `lab status` shows: what runs, where every part comes from, how far the labs are.
 
 `status` gathers plain data (for `-o json`), `tables` lays the same data out for a
 person. Looking changes nothing and needs nothing to be up.

@@ -36,7 +36,7 @@ def run(
     first: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
     last: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Undo what is done, then tell it.")
+        bool, typer.Option("--fresh", help="Undo what is done, then start over.")
     ] = False,
     present: Annotated[
         bool, typer.Option("--present", help="For a stage: wait for a key before each step.")
@@ -46,7 +46,7 @@ def run(
         typer.Option(min=0, help="With --present: type so many characters a second (0: at once)."),
     ] = None,
 ) -> None:
-    """Bring everything up and tell the labs, step by step: explained, run, checked."""
+    """Bring everything up and go through the labs: each step explained, run, checked."""
     from harness.cli.keypress import need_terminal
     from harness.cli.present import Ended, Presentation
     from harness.cli.selection import find_range
@@ -180,7 +180,8 @@ def reset(
 def learn(
     lab: Annotated[str, typer.Argument(help="The lab to open.")] = "",
     exercise: Annotated[
-        bool, typer.Option("--exercise", help="Empty steps: you write them, checks tell.")
+        bool,
+        typer.Option("--exercise", help="Steps with gaps that you fill in."),
     ] = False,
     env: EnvName = "lab",
     supply: SupplyName = "auto",

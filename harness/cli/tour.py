@@ -1,8 +1,8 @@
-"""The tour: a lab told in a terminal, each step explained, shown, run, checked, timed.
+"""The tour: a lab in a terminal, each step explained, shown, run, checked, timed.
 
 What is shown before it runs is what a person would type (curl, kubectl, vault), as the
 lab's context reports it. The tour goes on where the last one stopped; a step that was
-interrupted half-way is undone first. How a speaker tells a lab is in harness.cli.present.
+interrupted half-way is undone first. harness.cli.present is the same for a speaker on a stage.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Tour:
             runner.undo(step)
 
     def _nothing_to_tell(self, runner: Runner, steps: Sequence[Step]) -> None:
-        """All is done already. To tell it again means to undo it, which a person must ask for."""
+        """All is done already. To show it again means to undo it first: only --fresh does that."""
         for step in steps:
             self._pass_by(runner, step)
         lab = steps[0].lab
@@ -119,7 +119,7 @@ class Tour:
         self.console.print(Text(f"  {seconds:.1f}s", style="dim"))
 
     def _show_done(self, step: Step, seconds: float) -> None:
-        """A step that was done without being told, because a later one needs it."""
+        """A step that was done without being shown, because a later one needs it."""
         self.console.print(
             Text(f"✓ {step.id} {step.title} (done quietly, {seconds:.1f}s)", style="dim")
         )

@@ -51,8 +51,8 @@ class Watch:
     def run(self, steps: Sequence[Step]) -> list[Step]:
         """Watch until none of `steps` is left; return those that passed meanwhile.
 
-        The current step is the first that is neither done nor skipped, asked for anew
-        each time: somebody may reset, skip or solve elsewhere. A step that is watched
+        The current step is the first that is neither done nor skipped, looked up again
+        each time: another terminal may reset, skip or solve. A step that is watched
         alone is watched until its check passes, done or not.
         """
         passed: list[Step] = []

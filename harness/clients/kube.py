@@ -1,6 +1,6 @@
 """kubectl's verbs as Python names: those about pods, on top of those about objects.
 
-`exec` runs a command in a pod, `logs` and `events` tell what happened, `wait_for_pod`
+`exec` runs a command in a pod, `logs` and `events` say what happened, `wait_for_pod`
 gives up with an explanation and early when a pod can no longer get there. Everything
 comes out as plain dictionaries and text. What is about objects: harness.clients.kube_objects.
 """
@@ -181,7 +181,7 @@ class Kube(ObjectVerbs):
     ) -> Object:
         """Wait until the pod is "Ready", "Succeeded", "Failed" or "Running"; return it.
 
-        Gives up early when the pod can no longer get there. The failure tells the pod's
+        Gives up early when the pod can no longer get there. The error names the pod's
         events and its last log lines.
         """
         target = namespace or self.namespace

@@ -249,7 +249,7 @@ class ObjectVerbs:
 
     def _unreachable(self, error: HTTPError) -> KubeUnreachable:
         reason = getattr(error, "reason", None) or error
-        # Its text is about sockets; its kind tells refused from timed out from cut off.
+        # The message is about sockets; the error's type says refused, timed out or cut off.
         return KubeUnreachable(
             f"the Kubernetes API does not answer ({type(reason).__name__})",
             where=str(self.api.configuration.host),

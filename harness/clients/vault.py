@@ -3,7 +3,7 @@
 This is what lab 01 teaches, so it hides nothing: paths are Vault's own, answers are
 `requests.Response`. It adds three things: a refusal is raised with Vault's own words
 unless the caller expects it, secrets in answers are registered for redaction, and each
-call is told to a listener in the form in which a person would type it with curl.
+call is reported to a listener as the curl command that a person would type.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def search(folder: Path, but_not: Iterable[str] = ()) -> list[str]:
 
 
 def open_to_others(folder: Path, patterns: Iterable[str] = KEEPERS) -> list[str]:
-    """The files among `patterns` that somebody else than their owner may read."""
+    """The files among `patterns` that others than their owner may read."""
     chosen = tuple(patterns)
     return [
         f"{file.relative_to(folder)} has mode {file.stat().st_mode & 0o777:o}"

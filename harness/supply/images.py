@@ -25,7 +25,7 @@ from harness.supply import oci
 from harness.supply.engine import engine
 
 KEY_LABEL = f"{PROJECT}.key"
-# Which name an image was made for: all that tells an outdated one whose name has moved on.
+# Which name an image was made for: it identifies an outdated image whose name has moved on.
 NAME_LABEL = f"{PROJECT}.image"
 MANAGED_LABEL = "app.kubernetes.io/managed-by"
 # The engine API from which an image can be saved for one platform alone (Docker 28).

@@ -1,6 +1,6 @@
 """What was first seen of everything that is downloaded, and the refusal when it changes.
 
-Upstream's digests are not in the repository: nobody has seen them there. The first
+Upstream's digests are not in the repository. The first
 download of a part is checked against what its publisher says, and the digest is written
 to `supply.lock.json` in the state folder. From then on the same name must bring the same
 content: a tag that was moved or a release file that was replaced is an error that a

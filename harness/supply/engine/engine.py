@@ -29,7 +29,7 @@ from harness.supply.engine.capabilities import OTHER_ENGINE, Engine
 PING_SECONDS = 10
 LOOKS = 3
 BETWEEN_LOOKS_SECONDS = 0.5
-# The API version that was agreed on, by address: asking anew for each client takes a twentieth
+# The API version that was agreed on, by address: asking for each client again takes a twentieth
 # of a second, and bringing an environment up makes some forty.
 _agreed: dict[str, str] = {}
 MTU_OPTION = "com.docker.network.driver.mtu"
@@ -108,7 +108,7 @@ def find() -> Engine | None:
 
 
 def _ask() -> Engine:
-    """What the engine tells about itself. Raises EnvironmentLacks when it does not."""
+    """What the engine says about itself. Raises EnvironmentLacks when it does not answer."""
     _agreed.pop(address(), None)
     with_short_timeout = client(PING_SECONDS)
     try:

@@ -21,7 +21,7 @@ def boot() -> str:
 def started(pid: int) -> str:
     """When a live process started, in clock ticks since boot; "" for a dead one."""
     fields = _stat(pid)
-    # A zombie is dead; where nobody collects it (a container without an init) it stays.
+    # A zombie is dead; without an init that collects it (in a container) it stays.
     return "" if not fields or fields[0] == "Z" else fields[19]
 
 

@@ -50,7 +50,7 @@ def name_of(part: Part) -> str:
 def present(client: docker.DockerClient, part: Part) -> LocalImage | None:
     """The image when the engine has it and it is not outdated, or None.
 
-    An image without the key label was put there by somebody, and is used as it is.
+    An image without the key label was not built here, and is used as it is.
     """
     image = local(client, name_of(part))
     if image and image.labels.get(KEY_LABEL, _key(part)) != _key(part):

@@ -173,7 +173,7 @@ def _stream(
                 raise _failure(str(event["error"]), source, platform)
             say(layers.after(event))
     finally:
-        # Closing the stream is what makes the engine give up a pull that nobody wants.
+        # Closing the stream is what makes the engine give up a pull that is no longer wanted.
         events.close()
 
 

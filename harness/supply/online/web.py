@@ -54,7 +54,7 @@ _FINAL_ANSWERS = {
 
 @dataclass(frozen=True)
 class Body:
-    """An open file: its whole `size` in bytes (0: not told), where it starts, its chunks."""
+    """An open file: its whole `size` in bytes (0: unknown), where it starts, its chunks."""
 
     size: int
     start: int
@@ -127,10 +127,10 @@ def _extent(response: requests.Response, offset: int) -> tuple[int, int]:
     """Size of the whole file and the first byte that this response brings."""
     if response.status_code != requests.codes.partial_content:
         return int(response.headers.get("Content-Length", 0)), 0
-    told = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", told)
+    sent = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", sent)
     if not match or int(match[1]) != offset:
-        raise requests.exceptions.ContentDecodingError(f"Content-Range {told!r} was not asked for")
+        raise requests.exceptions.ContentDecodingError(f"Content-Range {sent!r} was not asked for")
     return (0 if match[2] == "*" else int(match[2])), offset
 
 
