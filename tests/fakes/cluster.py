@@ -1,8 +1,6 @@
-"""A Kubernetes API in memory: discovery, and objects by path. It stands for ApiClient.
+"""The cluster in memory behind the official client: it stands for the ApiClient of `lab.kube`.
 
-It stores what is posted, keeps an object with finalizers until they are taken away, marks
-a namespace that is deleted as terminating for as long as `hold` says, and runs no
-controller.
+Beside what `MemoryCluster` does it answers discovery.
 """
 
 from __future__ import annotations
@@ -12,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import urllib3
+
+from tests.fakes.kubernetes import MemoryCluster
 
 Data = dict[str, Any]
 
@@ -28,32 +28,37 @@ _KINDS = (
     ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", "Cluster"),
     ("example.test", "v1", "things", "Thing", "Namespaced"),
 )
-_PLURALS = {kind: (group, version, plural) for group, version, plural, kind, _ in _KINDS}
+_ROOTS = {
+    kind: f"/apis/{group}/{version}" if group else f"/api/{version}"
+    for group, version, _, kind, _ in _KINDS
+}
+_PLURALS = {kind: plural for _, _, plural, kind, _ in _KINDS}
 
 
-class FakeCluster:
-    """Stands for the ApiClient of `lab.kube`."""
+class FakeCluster(MemoryCluster):
+    """Stands for the ApiClient of `lab.kube`; tests name objects by their paths."""
 
     configuration = SimpleNamespace(host="https://cluster.test:6443")
 
     def __init__(self) -> None:
-        self.objects: dict[str, Data] = {}
-        self.hold: set[str] = set()
-        self.down = False
-        self.immutable: set[str] = set()
-        self.calls: list[str] = []
-        self._made = 0
+        super().__init__({kind: f"{_ROOTS[kind]}/{plural}" for kind, plural in _PLURALS.items()})
 
-    def add(self, kind: str, name: str, namespace: str = "", **more: Any) -> str:
-        """Create an object as the API server would store it; return its path."""
-        group, version, plural = _PLURALS[kind]
-        metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
-        metadata |= more.pop("metadata", {})
-        root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        path = f"{root}{f'/namespaces/{namespace}' if namespace else ''}/{plural}/{name}"
-        body = {"apiVersion": f"{group}/{version}" if group else version, "kind": kind, **more}
-        self._store(path, {**body, "metadata": metadata})
-        return path
+    def put(self, kind: str, name: str, namespace: str = "", **more: Any) -> str:
+        """Make an object anew, whatever was there; return its path."""
+        metadata = {"name": name, **more.pop("metadata", {})}
+        self.objects.pop((kind, namespace, name), None)
+        version = _ROOTS[kind].removeprefix("/apis/").removeprefix("/api/")
+        self.add(kind, namespace, {"apiVersion": version, **more, "metadata": metadata})
+        return self.path(kind, namespace, name)
+
+    def path(self, kind: str, namespace: str, name: str) -> str:
+        """The path of an object."""
+        between = f"/namespaces/{namespace}" if namespace else ""
+        return f"{_ROOTS[kind]}{between}/{_PLURALS[kind]}/{name}"
+
+    def at(self, path: str) -> Data | None:
+        """The object at this path."""
+        return next((obj for key, obj in self.objects.items() if self.path(*key) == path), None)
 
     # -- what ApiClient offers ----------------------------------------------------------
 
@@ -67,50 +72,12 @@ class FakeCluster:
         """Answer one request."""
         if self.down:
             raise urllib3.exceptions.HTTPError("connection refused")
-        self.calls.append(f"{method} {path}")
-        status, value = self._answer(method, path, body)
-        return SimpleNamespace(status=status, data=json.dumps(value).encode(), read=lambda: None)
-
-    def _answer(self, method: str, path: str, body: Any) -> tuple[int, Data]:
         if path in ("/api", "/apis"):
-            return 200, _discovery(core=path == "/api")
-        if method == "GET" and any(path.endswith(f"/{kind[2]}") for kind in _KINDS):
-            plural = path.rpartition("/")[2]
-            found = [o for at, o in sorted(self.objects.items()) if at.split("/")[-2] == plural]
-            return 200, {"items": found}
-        if method == "POST":
-            at = f"{path}/{body['metadata']['name']}"
-            if at in self.objects:
-                return 409, {"message": "it exists"}
-            return 201, self._store(at, body)
-        if path not in self.objects:
-            return 404, {"message": "not found"}
-        if method == "PUT":
-            if path in self.immutable:
-                return 422, {"message": "field is immutable"}
-            return 200, self._store(path, body)
-        if method == "PATCH":
-            self.objects[path]["metadata"].pop("finalizers", None)
-            return 200, self._leave(path)
-        if method == "DELETE":
-            return 200, self._leave(path)
-        return 200, self.objects[path]
-
-    def _store(self, path: str, body: Data) -> Data:
-        self._made += 1
-        stored: Data = json.loads(json.dumps(body))
-        stored["metadata"] |= {"uid": f"uid-{self._made}", "resourceVersion": str(self._made)}
-        self.objects[path] = stored
-        return stored
-
-    def _leave(self, path: str) -> Data:
-        entry = self.objects[path]
-        if entry["metadata"].get("finalizers") or path in self.hold:
-            entry["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-            return entry
-        for at in [at for at in self.objects if at == path or at.startswith(f"{path}/")]:
-            del self.objects[at]
-        return {"kind": "Status", "status": "Success"}
+            self.requests.append(f"{method} {path}")
+            status, value = 200, _discovery(core=path == "/api")
+        else:
+            status, value = self.answer(method, path, body)
+        return SimpleNamespace(status=status, data=json.dumps(value).encode(), read=lambda: None)
 
 
 def _discovery(core: bool) -> Data:

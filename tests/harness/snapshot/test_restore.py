@@ -28,7 +28,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def fill(world: World, lab: str) -> None:
-    vault, add = world.vault, world.cluster.add
+    vault, add = world.vault, world.cluster.put
     vault.put(f"sys/policies/acl/{lab}-app", policy="read")
     vault.mount(f"{lab}-kv/", version="2")
     vault.mount(f"{lab}-old/")
@@ -121,20 +121,20 @@ def log_in(world: World) -> None:
 
 
 def change_objects(world: World) -> None:
-    world.cluster.add("ConfigMap", "app", "lab01", data={"a": "changed"})
-    world.cluster.add("Secret", "app", "lab01", data={"password": "bmV3"})
+    world.cluster.put("ConfigMap", "app", "lab01", data={"a": "changed"})
+    world.cluster.put("Secret", "app", "lab01", data={"password": "bmV3"})
 
 
 def lose_objects(world: World) -> None:
-    for kind in ("configmaps", "secrets", "pods"):
-        del world.cluster.objects[f"/api/v1/namespaces/lab01/{kind}/app"]
+    for kind in ("ConfigMap", "Secret", "Pod"):
+        del world.cluster.objects[kind, "lab01", "app"]
 
 
 def new_objects(world: World) -> None:
-    world.cluster.add("Pod", "other", "lab01", spec={"containers": []})
-    world.cluster.add("Namespace", "lab01-more")
-    world.cluster.add("Secret", "x", "lab01-more", data={})
-    world.cluster.add("Thing", "t", "lab01", metadata={"finalizers": ["example.test/wait"]})
+    world.cluster.put("Pod", "other", "lab01", spec={"containers": []})
+    world.cluster.put("Namespace", "lab01-more")
+    world.cluster.put("Secret", "x", "lab01-more", data={})
+    world.cluster.put("Thing", "t", "lab01", metadata={"finalizers": ["example.test/wait"]})
 
 
 CHANGES = [
@@ -172,9 +172,9 @@ def test_nothing_is_done_where_nothing_changed(world: World) -> None:
     lab = world.lab()
     before = inventory.take(lab)
     world.vault.calls.clear()
-    world.cluster.calls.clear()
+    world.cluster.requests.clear()
     assert reset.restore(lab, before) == []
-    calls = world.vault.calls + world.cluster.calls
+    calls = world.vault.calls + world.cluster.requests
     read = ("GET", "LIST", "POST auth/token/lookup-accessor")
     assert [call for call in calls if not call.startswith(read)] == []
 
@@ -201,7 +201,7 @@ def test_returning_leaves_other_labs_alone(world: World) -> None:
 
 def test_a_wipe_does_not_wait_for_namespaces_but_a_return_does(world: World) -> None:
     empty_lab = inventory.take(world.lab())
-    more = world.cluster.add("Namespace", "lab01-more")
+    more = world.cluster.put("Namespace", "lab01-more")
     world.cluster.hold.add(more)
     with pytest.raises(LabError, match="is not back at its earlier state"):
         reset.restore(world.lab(), empty_lab)
@@ -209,40 +209,42 @@ def test_a_wipe_does_not_wait_for_namespaces_but_a_return_does(world: World) -> 
 
 
 def test_finalizers_that_nobody_serves_are_taken_away(world: World) -> None:
-    thing = world.cluster.add("Thing", "t", "lab01", metadata={"finalizers": ["example.test/x"]})
+    thing = world.cluster.put("Thing", "t", "lab01", metadata={"finalizers": ["example.test/x"]})
     done = reset.wipe(world.lab())
-    assert thing not in world.cluster.objects
+    assert world.cluster.at(thing) is None
     assert "removed Thing lab01/t, without waiting for its finalizers" in done
 
 
 def test_custom_resources_are_all_told_to_go_before_one_is_waited_for(world: World) -> None:
     things = [
-        world.cluster.add("Thing", name, "lab01", metadata={"finalizers": ["example.test/x"]})
+        world.cluster.put("Thing", name, "lab01", metadata={"finalizers": ["example.test/x"]})
         for name in ("one", "two")
     ]
     reset.wipe(world.lab())
-    calls = world.cluster.calls
+    calls = world.cluster.requests
     waits = min(calls.index(f"GET {thing}") for thing in things)
     assert all(calls.index(f"DELETE {thing}") < waits for thing in things)
 
 
 def test_an_immutable_object_is_made_anew(world: World) -> None:
     before = inventory.take(world.lab())
-    pod = world.cluster.add("Pod", "app", "lab01", spec={"containers": [{"name": "other"}]})
+    pod = world.cluster.put("Pod", "app", "lab01", spec={"containers": [{"name": "other"}]})
     world.cluster.immutable.add(pod)
     reset.restore(world.lab(), before)
     assert inventory.difference(before, inventory.take(world.lab())) == []
-    assert f"DELETE {pod}" in world.cluster.calls
+    assert f"DELETE {pod}" in world.cluster.requests
 
 
 def test_a_service_keeps_its_address(world: World) -> None:
-    path = world.cluster.add("Service", "app", "lab01", spec={"clusterIP": "10.0.0.9", "ports": []})
+    path = world.cluster.put("Service", "app", "lab01", spec={"clusterIP": "10.0.0.9", "ports": []})
     before = inventory.take(world.lab())
-    world.cluster.add(
+    world.cluster.put(
         "Service", "app", "lab01", spec={"clusterIP": "10.0.0.9", "ports": [{"port": 1}]}
     )
     reset.restore(world.lab(), before)
-    assert world.cluster.objects[path]["spec"] == {"clusterIP": "10.0.0.9", "ports": []}
+    service = world.cluster.at(path)
+    assert service
+    assert service["spec"] == {"clusterIP": "10.0.0.9", "ports": []}
 
 
 def agent_logs_in_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,10 +357,10 @@ def test_nothing_is_changed_where_one_side_does_not_answer(
     world.vault.down = trouble == "vault down"
     world.cluster.down = trouble == "cluster down"
     world.vault.calls.clear()
-    world.cluster.calls.clear()
+    world.cluster.requests.clear()
     with pytest.raises((EnvironmentLacks, VaultUnreachable)):
         reset.wipe(world.lab()) if way == "wipe" else reset.restore(world.lab(), before)
-    calls = world.vault.calls + world.cluster.calls
+    calls = world.vault.calls + world.cluster.requests
     assert [call for call in calls if call.startswith(("DELETE", "PUT", "PATCH"))] == []
     assert not [call for call in calls if "revoke" in call]
 

@@ -117,7 +117,7 @@ def test_no_secret_is_in_an_inventory_and_none_is_lost(world: World) -> None:
     world.vault.put("lab01-kv/app", password="value-one")
     world.vault.put("lab01-kv2/data/app", data={"password": "value-two"})
     world.vault.put("sys/policies/acl/lab01-p", policy="# hidden-in-a-policy")
-    world.cluster.add("Secret", "s", "lab01", data={"password": "dmFsdWUtdGhyZWU="})
+    world.cluster.put("Secret", "s", "lab01", data={"password": "dmFsdWUtdGhyZWU="})
     text = json.dumps(inventory.take(world.lab()).to_json())
     secrets = ("value-one", "value-two", "hidden-in-a-policy", "dmFsdWUtdGhyZWU=", "root-token")
     assert [secret for secret in secrets if secret in text] == []
@@ -163,7 +163,7 @@ def test_a_vault_that_cannot_answer_is_one_sentence(world: World, trouble: str) 
 
 
 def test_objects_belong_to_a_lab_by_namespace_label_or_name(world: World) -> None:
-    add = world.cluster.add
+    add = world.cluster.put
     label = {"labels": {LAB_LABEL: "01"}}
     ours = {
         add("Namespace", "lab01"),
@@ -184,18 +184,18 @@ def test_objects_belong_to_a_lab_by_namespace_label_or_name(world: World) -> Non
 
 
 def test_what_kubernetes_makes_in_every_namespace_is_left_out(world: World) -> None:
-    world.cluster.add("ConfigMap", "kube-root-ca.crt", "lab01")
-    world.cluster.add("ServiceAccount", "default", "lab01")
-    world.cluster.add("Event", "e", "lab01")
+    world.cluster.put("ConfigMap", "kube-root-ca.crt", "lab01")
+    world.cluster.put("ServiceAccount", "default", "lab01")
+    world.cluster.put("Event", "e", "lab01")
     assert taken(world) == {}
 
 
 def test_owners_are_known_by_their_path(world: World) -> None:
-    web = world.cluster.add("Deployment", "web", "lab01")
+    web = world.cluster.put("Deployment", "web", "lab01")
     reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "controller": True}
     metadata = {"ownerReferences": [reference]}
-    owned = world.cluster.add("ReplicaSet", "web-1", "lab01", metadata=metadata)
-    secret = world.cluster.add("Secret", "made", "lab01", metadata=metadata)
+    owned = world.cluster.put("ReplicaSet", "web-1", "lab01", metadata=metadata)
+    secret = world.cluster.put("Secret", "made", "lab01", metadata=metadata)
     found = taken(world)
     assert (found[owned].owner, found[owned].passing) == (web, True)
     # A Secret that an operator made is its own matter: it goes when it is new.
@@ -204,14 +204,14 @@ def test_owners_are_known_by_their_path(world: World) -> None:
 
 
 def test_what_is_in_a_terminating_namespace_is_leaving(world: World) -> None:
-    world.cluster.add("Namespace", "lab01", metadata={"deletionTimestamp": "now"})
-    entry = world.cluster.add("ConfigMap", "a", "lab01")
+    world.cluster.put("Namespace", "lab01", metadata={"deletionTimestamp": "now"})
+    entry = world.cluster.put("ConfigMap", "a", "lab01")
     assert taken(world)[entry].leaving
 
 
 def test_custom_kinds_are_told_from_built_in_ones(world: World) -> None:
-    thing = world.cluster.add("Thing", "t", "lab01")
-    binding = world.cluster.add("ClusterRoleBinding", "lab01-b")
+    thing = world.cluster.put("Thing", "t", "lab01")
+    binding = world.cluster.put("ClusterRoleBinding", "lab01-b")
     found = taken(world)
     assert (found[thing].kind, found[binding].kind) == ("custom", "")
 

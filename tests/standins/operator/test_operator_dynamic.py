@@ -211,7 +211,7 @@ def test_a_refusing_destination_makes_no_lease() -> None:
 def test_a_secret_that_cannot_be_written_gives_its_lease_back() -> None:
     async def scene() -> None:
         async with world() as w:
-            w.kube.failures["create", "Secret"] = KubeError(500, "etcd is away")
+            w.kube.failures["create", "Secret"] = (500, "etcd is away")
             w.kube.add("Secret", HOME, {"metadata": {"name": "vso-token-ledger"}, "data": {}})
             w.dynamic()
             await w.run(VDS, "db")
@@ -226,7 +226,7 @@ def test_a_status_that_cannot_be_written_costs_one_rotation_and_no_lease() -> No
     async def scene() -> None:
         async with world() as w:
             w.dynamic()
-            w.kube.failures["patch-status", VDS] = KubeError(500, "etcd is away")
+            w.kube.failures["patch-status", VDS] = (500, "etcd is away")
             with pytest.raises(KubeError):
                 await w.run(VDS, "db")
             await w.run(VDS, "db")

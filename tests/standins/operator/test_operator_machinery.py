@@ -7,18 +7,15 @@ import time
 
 import pytest
 
-from standins.common import election, values
-from standins.common.election import Election, LeadershipLost
+from standins.common import values
 from standins.common.flags import BadFlag
-from standins.common.kube import KubeError
 from standins.operator import conditions, model, options, probes, timing, triggers
 from standins.operator.events import KubeRecorder
 from standins.operator.model import Key
 from standins.operator.queueing import Controller
-from standins.operator.runtime import LEASE
 from standins.operator.store import Store
 from standins.operator.uninstall import remove_finalizers
-from tests.standins.operator.memorykube import MemoryKube
+from tests.fakes.kube import MemoryKube
 from tests.standins.operator.world import HOME, play, world
 
 KEY = Key(model.STATIC, "apps", "one")
@@ -167,7 +164,7 @@ def test_draining_lets_a_running_reconcile_end() -> None:
 
 def test_events_are_counted_and_limited() -> None:
     async def scene() -> None:
-        kube = MemoryKube()
+        kube = MemoryKube(model.RESOURCES)
         recorder = KubeRecorder(kube)
         task = asyncio.create_task(recorder.run())
         obj = {"kind": model.STATIC, "metadata": {"name": "one", "namespace": "apps", "uid": "u"}}
@@ -184,51 +181,6 @@ def test_events_are_counted_and_limited() -> None:
         assert len(loud) == 22
         assert loud[0]["type"] == "Warning"
         task.cancel()
-
-    play(scene)
-
-
-def test_one_leads_and_a_released_lease_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(election, "DURATION", 1.0)
-
-    async def scene() -> None:
-        kube = MemoryKube()
-        first, second = (Election(kube, HOME, LEASE, name, retry=0.02) for name in ("a", "b"))
-        await first.acquire()
-        waiting = asyncio.create_task(second.acquire())
-        await asyncio.sleep(0.1)
-        assert not waiting.done()
-        await first.resign()
-        await asyncio.wait_for(waiting, 1)
-        with pytest.raises(LeadershipLost, match="another replica"):
-            await asyncio.wait_for(first.hold(), 1)
-        # A dead holder: nobody renews, the Lease runs out by the waiting one's clock.
-        third = Election(kube, HOME, LEASE, "c", retry=0.05)
-        await asyncio.wait_for(third.acquire(), 3)
-        # The same pod, restarted, carries on at once.
-        await asyncio.wait_for(Election(kube, HOME, LEASE, "c").acquire(), 0.5)
-
-    play(scene)
-
-
-def test_a_leader_without_api_server_steps_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(election, "RENEW_WITHIN", 0.1)
-
-    class Flaky(MemoryKube):
-        away = False
-
-        async def get(self, kind: str, namespace: str, name: str) -> model.Obj:
-            if self.away:
-                raise KubeError(0, "connection refused")
-            return await super().get(kind, namespace, name)
-
-    async def scene() -> None:
-        kube = Flaky()
-        leader = Election(kube, HOME, LEASE, "a", retry=0.03)
-        await leader.acquire()
-        kube.away = True
-        with pytest.raises(LeadershipLost, match="could not be renewed"):
-            await leader.hold()
 
     play(scene)
 
@@ -299,7 +251,7 @@ def test_metrics_are_prometheus_text() -> None:
 
 def test_uninstall_frees_what_would_be_stuck() -> None:
     async def scene() -> None:
-        kube = MemoryKube()
+        kube = MemoryKube(model.RESOURCES)
         own = model.FINALIZERS[model.AUTH]
         meta = {"name": "default", "finalizers": [own, "somebody/else"]}
         kube.add(model.AUTH, HOME, {"metadata": meta})
@@ -317,7 +269,7 @@ def test_kinds_that_are_not_ready_are_listed_again_together_and_soon() -> None:
     async def scene() -> None:
         async with world() as w:
             for kind in model.KINDS:
-                w.kube.failures["list", kind] = KubeError(429, "storage is (re)initializing")
+                w.kube.failures["list", kind] = (429, "storage is (re)initializing")
             started = time.monotonic()
             await w.operator.prime()
             # As long as the API server asks for, once: not once for each kind.

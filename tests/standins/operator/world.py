@@ -17,8 +17,8 @@ from typing import Any
 from standins.operator import configs, dynamic, model, options, pki, static
 from standins.operator.model import Key, Obj
 from standins.operator.runtime import Operator
+from tests.fakes.kube import MemoryKube
 from tests.standins.operator.fakevault import FakeVault
-from tests.standins.operator.memorykube import MemoryKube
 
 HOME = "vso"
 APP = "apps"
@@ -149,7 +149,7 @@ async def world(
     """A ready world; its operator is closed at the end."""
     vault = vault or FakeVault(clock=time.time())
     runner = await vault.start()
-    kube = MemoryKube()
+    kube = MemoryKube(model.RESOURCES)
     made = World(kube, vault, pod, grace)
     made.ready()
     try:
