@@ -15,8 +15,8 @@ from standins.operator import model
 from standins.operator.leases import LEDGER
 from standins.operator.model import Reason
 from standins.operator.runtime import Operator
+from tests.fakes.kube import MemoryKube
 from tests.standins.operator.fakevault import FakeVault
-from tests.standins.operator.memorykube import MemoryKube
 from tests.standins.operator.world import APP, HOME, World, play, world
 
 VSS, VDS, PKI = model.STATIC, model.DYNAMIC, model.PKI
@@ -56,7 +56,7 @@ def test_a_missing_right_is_told(kind: str) -> None:
         async with world() as w:
             make = {VSS: w.static, VDS: w.dynamic, PKI: w.certificate}[kind]
             make("one")
-            w.kube.failures["get", "ServiceAccount"] = KubeError(403, "forbidden: serviceaccounts")
+            w.kube.failures["get", "ServiceAccount"] = (403, "forbidden: serviceaccounts")
             await w.run(kind, "one")
             assert "forbidden" in w.events.text(Reason.VAULT_CLIENT_CONFIG_ERROR)
 
@@ -350,7 +350,7 @@ def test_a_new_object_of_the_same_name_is_another() -> None:
 
 def test_memory_kube_tells_before_it_answers() -> None:
     """The tests above lean on this order."""
-    kube = MemoryKube()
+    kube = MemoryKube(model.RESOURCES)
     heard: list[str] = []
     kube.watchers.append(lambda kind, change, obj: heard.append(change))
     kube.add("Secret", APP, {"metadata": {"name": "x", "finalizers": ["a/b"]}})
