@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from harness.base.errors import UsageError
 from harness.integrations.base import InstallContext, Integration
+from harness.supply.base import chart_part
 
 __all__ = ["InstallContext", "Integration", "find", "images_for_pods", "names", "parts_of"]
 
@@ -39,6 +40,8 @@ def parts_of(needs: Iterable[str], *, upstream: bool = False) -> list[str]:
         integration = find(name)
         other = integration.upstream_parts if upstream else None
         found += integration.parts if other is None else other
+        if upstream:
+            found += map(chart_part, integration.charts)
     return found
 
 

@@ -101,12 +101,7 @@ def provider_values(context: InstallContext) -> dict[str, Any]:
     return {
         "fullnameOverride": "vault",
         "global": {"externalVaultAddr": context.vault_pod_addr},
-        # Without these the chart makes an account that may review tokens, for no server.
-        "server": {
-            "enabled": False,
-            "serviceAccount": {"create": False},
-            "authDelegator": {"enabled": False},
-        },
+        "server": helm.NO_SERVER,
         "injector": {"enabled": False},
         "csi": {
             "enabled": True,

@@ -1,140 +1,136 @@
 """Helm, for the online supply: one of upstream's charts becomes a release of a cluster.
 
-A chart is a local folder or archive when LAB_CHARTS names a folder that has it, otherwise
-helm fetches it from its publisher; versions.toml pins both the version and the address.
-Health is not helm's business here: an integration waits for what it knows about, and
-explains itself. What is offline is installed from this project's own manifests, without
-helm.
+A chart is a part like others: the supply brings it as a file. A release bears the sum of its
+chart and of its values as a label, and is left alone as long as both are the same and its
+objects are there: helm needs seconds even for nothing. Health is not helm's business here:
+an integration waits for what it knows about, and explains itself. What is offline is
+installed from this project's own manifests, without helm.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
+import hashlib
 import json
-import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from harness.base import process
-from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.paths import clusters
+from harness.base.errors import EnvironmentLacks, LabError
+from harness.base.paths import PROJECT
+from harness.clients.kube import Kube, Object, Objects
+from harness.clients.kube_objects import KubeUnreachable
 from harness.integrations.base import InstallContext
-from harness.supply.base import VERSIONS_FILE
+from harness.supply.base import Provided, chart_part
 
-CHARTS_VARIABLE = "LAB_CHARTS"
 INSTALL_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One pinned chart: an entry `[charts.NAME]` of clusters/versions.toml."""
-
-    name: str
-    version: str
-    licence: str
-    repository: str
-
-    def local(self) -> Path | None:
-        """Where LAB_CHARTS has it: `NAME-VERSION.tgz` or `NAME/`; None without the variable.
-
-        Raises UsageError when the variable is set and the folder has no such chart.
-        """
-        named = os.environ.get(CHARTS_VARIABLE, "")
-        if not named:
-            return None
-        folder = Path(named).expanduser()
-        for found in (folder / f"{self.name}-{self.version}.tgz", folder / self.name):
-            if found.exists():
-                return found.resolve()
-        raise UsageError(
-            f"{CHARTS_VARIABLE} has no chart {self.name} {self.version}",
-            where=str(folder),
-            hint=f"helm pull {self.name} --repo {self.repository} --version {self.version}"
-            f" -d {folder}; or unset {CHARTS_VARIABLE}",
-        )
-
-    def words(self) -> list[str]:
-        """How helm is told to take it."""
-        local = self.local()
-        if local:
-            return [str(local)]
-        return [self.name, "--repo", self.repository, "--version", self.version]
-
-    def origin(self) -> str:
-        """Completes "this chart comes from …"."""
-        return str(self.local() or f"{self.repository}, version {self.version}")
-
-
-@cache
-def _charts() -> Mapping[str, Chart]:
-    table = tomllib.loads((clusters() / VERSIONS_FILE).read_text(encoding="utf-8"))["charts"]
-    return {name: Chart(name=name, **entry) for name, entry in table.items()}
-
-
-def find_chart(name: str) -> Chart:
-    """The pinned chart of this name. Raises UsageError when versions.toml has none."""
-    try:
-        return _charts()[name]
-    except KeyError:
-        raise UsageError(
-            f"there is no chart {name!r}", where=VERSIONS_FILE, hint=", ".join(_charts())
-        ) from None
+# On the release: what it was made of. Helm copies it to the Secret that keeps the release.
+MADE_OF = f"{PROJECT}/made-of"
+# What Vault's chart leaves out where the server runs outside the cluster. Without the last two
+# it makes an account that may review tokens, for no server.
+NO_SERVER: Mapping[str, Any] = {
+    "enabled": False,
+    "serviceAccount": {"create": False},
+    "authDelegator": {"enabled": False},
+}
 
 
 def install(
     context: InstallContext, chart: str, release: str, namespace: str, values: Mapping[str, Any]
 ) -> str:
-    """Install or upgrade `release`; return where the chart came from.
+    """Install or upgrade `release`, or leave it as it is; return where its chart came from.
 
     The values are kept beside helm's log in the integration's folder. Raises EnvironmentLacks
-    when the supply brought no helm or the chart cannot be had; CommandFailed with helm's
-    last lines when the cluster refuses it.
+    when the supply brought no helm or no chart; CommandFailed with helm's last lines when
+    the cluster refuses it.
     """
-    program = context.provided.get("helm")
-    if program is None or program.path is None:
-        raise EnvironmentLacks(
-            f"chart {chart} needs helm, and this supply brought none", hint="--supply online"
-        )
-    pinned = find_chart(chart)
+    program, archive = (_brought(context, part, chart) for part in ("helm", chart_part(chart)))
+    made_of = _digest(archive, values)
+    kube = context.kube(namespace)
+    kept = _last_revision(kube, release)
+    status = kept["metadata"]["labels"]["status"] if kept else ""
+    if kept and status == "deployed" and _is_whole(kube, kept, made_of):
+        return archive.origin
     context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = context.folder / f"{release}.values.json"
     file.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    where: list[str | Path] = ["--namespace", namespace, "--kubeconfig", context.kubeconfig]
 
-    def helm(*words: str | Path, hint: str = "") -> str:
-        return process.run(
-            [program.path or "helm", *words, *where],
+    def helm(*words: str | Path) -> None:
+        process.run(
+            [_path(program), *words, "--namespace", namespace, "--kubeconfig", context.kubeconfig],
             env=_environment(context),
             log=context.folder / "helm.log",
             timeout=INSTALL_SECONDS,
-            hint=hint,
+            hint=f"{release}.values.json beside that log has the values; ./lab up tries again",
         )
 
     # Helm refuses to touch a release whose last operation was cut off in the middle.
-    if _is_pending(helm("list", "--all", "--filter", f"^{release}$", "--output", "json")):
+    if status.startswith(("pending-", "uninstalling")):
         helm("uninstall", release)
     helm(
-        *("upgrade", "--install", release, *pinned.words()),
-        *("--create-namespace", "--values", file),
-        hint=f"{CHARTS_VARIABLE}=folder with the chart, when {pinned.repository} is out of reach",
+        *("upgrade", "--install", release, _path(archive), "--create-namespace"),
+        *("--values", file, "--labels", f"{MADE_OF}={made_of}"),
     )
-    return pinned.origin()
+    return archive.origin
 
 
-def _is_pending(listed: str) -> bool:
-    """Whether `helm list` knows a release in pending-install, -upgrade or -rollback."""
-    # Warnings about the kubeconfig's mode come before the answer, in the same stream.
-    found = json.loads(listed[listed.index("[") :]) if "[" in listed else []
-    return any(str(release["status"]).startswith("pending-") for release in found)
+def _brought(context: InstallContext, part: str, chart: str) -> Provided:
+    found = context.provided.get(part)
+    if found is None or found.path is None:
+        raise EnvironmentLacks(
+            f"the release of chart {chart} needs {part}, and this supply brought none",
+            hint="--supply online",
+        )
+    return found
 
 
-def image(reference: str) -> tuple[str, str]:
-    """`registry/path:tag` as charts want it: the repository and the tag."""
-    repository, _, tag = reference.rpartition(":")
-    return repository, tag
+def _path(part: Provided) -> Path:
+    assert part.path is not None
+    return part.path
+
+
+def _digest(chart: Provided, values: Mapping[str, Any]) -> str:
+    """What a release is made of, as a label's value."""
+    inputs = json.dumps([chart.digest, values], sort_keys=True)
+    return hashlib.sha256(inputs.encode()).hexdigest()[:32]
+
+
+def _last_revision(kube: Kube, release: str) -> Object | None:
+    """The Secret in which helm keeps the newest revision of a release, None without one."""
+    kept: Objects = kube.list("Secret", selector=f"owner=helm,name={release}")
+    return max(kept, key=lambda one: int(one["metadata"]["labels"]["version"]), default=None)
+
+
+def _is_whole(kube: Kube, kept: Object, made_of: str) -> bool:
+    """Whether a release is made of this, with all its objects there, at their full number."""
+    if kept["metadata"]["labels"].get(MADE_OF) != made_of:
+        return False
+    try:
+        return all(_is_there(kube, wanted) for wanted in _objects(kept))
+    except KubeUnreachable:
+        raise
+    except (LabError, OSError, ValueError, KeyError):
+        # A kind that the cluster has lost, or a Secret that helm writes in another form.
+        return False
+
+
+def _objects(kept: Object) -> Objects:
+    """The objects of a release, from the Secret: JSON, compressed, twice in base64."""
+    packed = base64.b64decode(base64.b64decode(kept["data"]["release"]))
+    manifest = json.loads(gzip.decompress(packed))["manifest"]
+    return [document for document in yaml.safe_load_all(manifest) if document]
+
+
+def _is_there(kube: Kube, wanted: Object) -> bool:
+    metadata = wanted["metadata"]
+    namespace = metadata.get("namespace", "")
+    found = kube.get(wanted["kind"], metadata["name"], namespace, wanted["apiVersion"])
+    replicas = (wanted.get("spec") or {}).get("replicas")
+    return found is not None and (replicas is None or found["spec"].get("replicas") == replicas)
 
 
 def _environment(context: InstallContext) -> Mapping[str, str]:

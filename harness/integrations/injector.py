@@ -103,7 +103,7 @@ def chart_values(context: InstallContext) -> dict[str, Any]:
     return {
         "fullnameOverride": "vault",
         "global": {"externalVaultAddr": context.vault_pod_addr},
-        "server": {"enabled": False},
+        "server": helm.NO_SERVER,
         "csi": {"enabled": False},
         "injector": {
             "enabled": True,

@@ -28,8 +28,8 @@ VERSIONS_FILE = "versions.toml"
 class Part:
     """One pinned part: an entry of clusters/versions.toml.
 
-    `kind` is "image", "binary" or "source" (an ingredient that is never asked for by
-    itself). `online` and `offline` hold what each supply needs to know; their keys are
+    `kind` is "image", "binary", "chart" or "source" (an ingredient that is never asked for
+    by itself). `online` and `offline` hold what each supply needs to know; their keys are
     documented in versions.toml itself.
     """
 
@@ -49,7 +49,8 @@ class Provided:
     `image` is a reference that the local container engine resolves without a pull;
     `path` is an executable on this machine (or a chart). `origin` completes the
     sentence "this part comes from …"; `upstream` is False for a stand-in. `digest` is
-    the image ID or the SHA-256 sum, for `status` and for telling that a part changed.
+    the image ID or the SHA-256 sum, for `status` and for telling that a part changed. `note`
+    is what a person should know about it and did not ask for.
     """
 
     part: str
@@ -59,6 +60,7 @@ class Provided:
     digest: str
     image: str = ""
     path: Path | None = None
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The part as an environment's record has it."""
@@ -104,12 +106,31 @@ def all_parts() -> Mapping[str, Part]:
     """Every part of clusters/versions.toml by name."""
     file = clusters() / VERSIONS_FILE
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))["parts"]
+        pinned = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = {**pinned["parts"], **dict(map(_chart, pinned["charts"].items()))}
     except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
         raise UsageError(
             f"the list of parts cannot be read: {error}", where=str(file), hint="git checkout it"
         ) from error
     return {name: Part(name=name, **entry) for name, entry in table.items()}
+
+
+def chart_part(chart: str) -> str:
+    """The part that is upstream's chart of this name: an image may be called the same."""
+    return f"{chart}-chart"
+
+
+def _chart(entry: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """An entry `[charts.NAME]` as an entry of a part, which only the online supply has."""
+    name, values = entry
+    part = {key: value for key, value in values.items() if key not in ("repository", "digest")}
+    source = {key: values[key] for key in ("repository", "digest") if key in values}
+    return chart_part(name), {
+        "kind": "chart",
+        "about": f"upstream's chart {name}",
+        **part,
+        "online": {"chart": name, **source},
+    }
 
 
 def find_part(name: str) -> Part:

@@ -20,6 +20,7 @@ from harness.base.progress import Progress
 from harness.supply.base import Part, Supply, find_part
 from harness.supply.offline.supply import OfflineSupply, cannot_build
 from harness.supply.online import registries, web
+from harness.supply.online.charts import ChartRelease
 from harness.supply.online.downloads import Host, Release
 from harness.supply.online.registries import Reference
 from harness.supply.online.supply import OnlineSupply
@@ -154,7 +155,8 @@ def _places(missing: list[Part]) -> list[Place]:
         if part.kind == "image":
             place = _registry(Reference.parse(part.online["image"]))
         else:
-            url = Release(part, Host.here()).checksum
+            release = ChartRelease(part) if part.kind == "chart" else Release(part, Host.here())
+            url = release.checksum
             if "://" not in url:
                 continue
             place = Place(urlsplit(url).netloc, (url,), registry=False)

@@ -57,19 +57,27 @@ class Lock:
         """Raise UsageError when `name` was seen with a digest other than `digest`."""
         self._compare(self._read(), name, digest, source)
 
-    def record(self, name: str, digest: str, source: str) -> None:
-        """Check `name`, then remember `digest` when this is the first time it is seen."""
+    def record(self, name: str, digest: str, source: str, *, moves: bool = False) -> Seen | None:
+        """Check `name`, then remember `digest` when this is the first time it is seen.
+
+        A name that `moves`, as its publisher says, may come with another digest: that one is
+        remembered from then on, and what was seen before is returned.
+        """
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"not a SHA-256 digest: {digest!r}")
         try:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with exclusively(self.file.parent):
                 entries = self._read()
-                self._compare(entries, name, digest, source)
-                if name not in entries:
+                before = entries.get(name)
+                if not moves:
+                    self._compare(entries, name, digest, source)
+                if before is None or before.digest != digest:
                     today = datetime.now(UTC).isoformat(timespec="seconds")
                     entries[name] = Seen(digest, source, today)
                     self._write(entries)
+                    return before
+                return None
         except OSError as error:
             raise EnvironmentLacks(
                 f"the digest of {name} cannot be recorded: {error.strerror or error}",

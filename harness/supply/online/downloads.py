@@ -33,7 +33,6 @@ Say = Callable[[str], None]
 
 # A connection that breaks off is resumed; one that brings nothing so often is given up.
 TRIES_IN_VAIN = 3
-LARGEST_SUM_FILE = 1 << 20
 # What must stay free beside the file itself: an archive needs its content's room too.
 SPARE_BYTES = 512 << 20
 RECORD = "download.json"
@@ -80,7 +79,13 @@ class Stored:
 
 
 class Release:
-    """The release of one part for one kind of machine: addresses, folder, program name."""
+    """The release of one part for one kind of machine: addresses, folder, program name.
+
+    Its charts are releases as well (harness.supply.online.charts): the sum is found elsewhere.
+    """
+
+    largest_sum_file = 1 << 20
+    mode = 0o755
 
     def __init__(self, part: Part, host: Host) -> None:
         def fill(key: str) -> str:
@@ -104,7 +109,7 @@ class Release:
             record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
             stored = Stored(path=self.program, **record)
             now = stored.path.stat()
-            if now.st_size != stored.size or not os.access(stored.path, os.X_OK):
+            if now.st_size != stored.size or now.st_mode & self.mode != self.mode:
                 return None
             if now.st_mtime_ns != stored.changed and digest_of(stored.path) != stored.sum:
                 return None
@@ -146,7 +151,7 @@ class Release:
             with web.open_file(self.checksum) as body:
                 for chunk in body.chunks:
                     text += chunk
-                    if len(text) > LARGEST_SUM_FILE:
+                    if len(text) > self.largest_sum_file:
                         break
         except web.BROKEN as error:
             raise EnvironmentLacks(
@@ -155,15 +160,19 @@ class Release:
                 where=self.checksum,
                 hint=_AGAIN,
             ) from error
+        return f"sha256:{self.find_sum(text.decode('utf-8', errors='replace'))}"
+
+    def find_sum(self, text: str) -> str:
+        """The release file's SHA-256 in the text of the checksum file. Raises UsageError."""
         name = PurePosixPath(urlsplit(self.url).path).name
-        found = find_sum(text.decode("utf-8", errors="replace"), name)
+        found = find_sum(text, name)
         if found is None:
             raise UsageError(
                 f"the checksum file of {self.name} has no SHA-256 for {name}",
                 where=self.checksum,
                 hint="a proxy's login page, or a moved file: look at the address in a browser",
             )
-        return f"sha256:{found}"
+        return found
 
     def _install(self, partial: Path, published: str) -> Stored:
         beside = self.folder / f"{self.program.name}.new"
@@ -172,7 +181,7 @@ class Release:
                 extract(partial, self.member, beside)
             else:
                 partial.replace(beside)
-            beside.chmod(0o755)
+            beside.chmod(self.mode)
             digest, status = digest_of(beside), beside.stat()
             stored = Stored(
                 self.program, self.url, published, digest, status.st_size, status.st_mtime_ns

@@ -24,7 +24,7 @@ from docker.errors import DockerException, ImageNotFound
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.redact import redact
 from harness.supply.engine.engine import platform_of
-from harness.supply.lock import Lock
+from harness.supply.lock import Lock, Seen
 
 Say = Callable[[str], None]
 
@@ -37,14 +37,18 @@ _MIRROR = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?(/[a-z0-9._/-]*
 
 @dataclass(frozen=True)
 class Reference:
-    """A full image reference, `registry/path:tag`: no default registry, no default tag."""
+    """A full image reference, `registry/path:tag`: no default registry, no default tag.
+
+    `digest` is that of the image, or of its index, where it is pinned; "" where it is not.
+    """
 
     registry: str
     path: str
     tag: str
+    digest: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
+    def parse(cls, text: str, digest: str = "") -> Reference:
         """Raises UsageError for anything but the full form with a fixed tag."""
         match = _REFERENCE.fullmatch(text)
         if not match or match["tag"] == "latest":
@@ -53,7 +57,7 @@ class Reference:
                 where="clusters/versions.toml",
                 hint="write registry/path:tag, for instance docker.io/library/debian:12",
             )
-        return cls(match["registry"], match["path"], match["tag"])
+        return cls(match["registry"], match["path"], match["tag"], digest)
 
     def __str__(self) -> str:
         return f"{self.repository}:{self.tag}"
@@ -68,7 +72,8 @@ class Reference:
         if not mirror:
             return self
         host, _, prefix = mirror.partition("/")
-        return Reference(host, f"{prefix}/{self.path}" if prefix else self.path, self.tag)
+        path = f"{prefix}/{self.path}" if prefix else self.path
+        return Reference(host, path, self.tag, self.digest)
 
 
 @dataclass(frozen=True)
@@ -113,18 +118,22 @@ def local(client: docker.DockerClient, reference: str) -> LocalImage | None:
     return LocalImage(attributes["Id"], tuple(digests), dict(labels))
 
 
-def pull(client: docker.DockerClient, wanted: Reference, lock: Lock, say: Say) -> LocalImage:
-    """Bring `wanted` into the engine under its own name.
+def pull(
+    client: docker.DockerClient, wanted: Reference, lock: Lock, say: Say, *, moves: bool = False
+) -> tuple[LocalImage, Seen | None]:
+    """Bring `wanted` into the engine under its own name; what its tag was before it moved.
 
-    `say` hears how far it is and may raise to stop the work. Raises UsageError when the
-    tag stands for another digest than before, EnvironmentLacks when it cannot be had.
+    `say` hears how far it is and may raise to stop the work. `moves`: the publisher moves this
+    tag. Raises UsageError when another tag stands for another digest than before,
+    EnvironmentLacks when the image cannot be had.
     """
     source = wanted.through(mirror())
     platform = platform_of(client)
     say(f"asking {source.registry}")
     try:
         digest = _digest_now(client, source, platform)
-        lock.check(str(wanted), digest, str(source))
+        if not (moves or digest == wanted.digest):
+            lock.check(str(wanted), digest, str(source))
         _stream(client, source, digest, platform, say)
         client.images.get(f"{source.repository}@{digest}").tag(wanted.repository, wanted.tag)
     except DockerException as error:
@@ -135,18 +144,29 @@ def pull(client: docker.DockerClient, wanted: Reference, lock: Lock, say: Say) -
             where=type(error).__name__,
             hint="docker info, then the same command again",
         ) from error
-    lock.record(str(wanted), digest, str(source))
+    before = lock.record(str(wanted), digest, str(source), moves=moves or digest == wanted.digest)
     image = local(client, str(wanted))
     if image is None:
         raise EnvironmentLacks(
             f"{wanted} was pulled but is not in the engine", where=str(source), hint="docker images"
         )
-    return image
+    return image, before if moves else None
 
 
 def _digest_now(client: docker.DockerClient, source: Reference, platform: str) -> str:
-    """The digest that the tag stands for, provided that it has an image for `platform`."""
-    data = client.images.get_registry_data(str(source))
+    """The pinned digest, or the one that the tag stands for where none is pinned.
+
+    Raises EnvironmentLacks when there is no image for `platform`. A mirror may have been
+    filled with one platform of an image, which has another digest than all of them together:
+    then the tag counts, and the caller tells it.
+    """
+    named = f"{source.repository}@{source.digest}" if source.digest else str(source)
+    try:
+        data = client.images.get_registry_data(named)
+    except DockerException as error:
+        if not (source.digest and mirror() and re.search(_ABSENT, str(error))):
+            raise
+        data = client.images.get_registry_data(str(source))
     offered = {
         f"{entry.get('os')}/{entry.get('architecture')}" for entry in data.attrs["Platforms"] or []
     }
@@ -206,6 +226,7 @@ class _Layers:
         return f"pulling, {now:.0f} of {total_mb:.0f} MB, {count}{broken}"
 
 
+_ABSENT = r"manifest unknown|not found|NAME_UNKNOWN|name unknown"
 # What the engine or the registry says, what it means, what helps.
 _FAILURES = (
     (
@@ -239,7 +260,7 @@ _FAILURES = (
         "nothing of it was kept; repair the mirror, or ask the registry itself without LAB_MIRROR",
     ),
     (
-        r"manifest unknown|not found|NAME_UNKNOWN|name unknown",
+        _ABSENT,
         "{registry} has no image {source}",
         "check the name, or push the image to the mirror under exactly that name",
     ),

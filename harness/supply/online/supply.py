@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import docker
@@ -22,13 +23,15 @@ from harness.base.progress import Progress
 from harness.supply.base import Part, Provided, Supply, find_part
 from harness.supply.engine import engine
 from harness.supply.images import KEY_LABEL
-from harness.supply.lock import Lock
-from harness.supply.online import built_image, registries
+from harness.supply.lock import Lock, Seen
+from harness.supply.online import built_image, charts, registries
+from harness.supply.online.charts import ChartRelease
 from harness.supply.online.downloads import Host, Release
 from harness.supply.online.registries import LocalImage, Reference
 
 # How many parts are fetched at once: more would only share the same line.
 AT_ONCE = 4
+ENGINES_OWN = "the image in the engine"
 
 Say = Callable[[str], None]
 Work = Callable[[Say], Provided]
@@ -51,7 +54,7 @@ class OnlineSupply(Supply):
         registries.mirror()
         work: dict[str, Callable[[], Provided]] = {}
         for part in wanted:
-            getter = self._program if part.kind == "binary" else self._image
+            getter = {"binary": self._program, "chart": self._chart}.get(part.kind, self._image)
             work[part.name] = partial(_reported, part.name, partial(getter, part), progress)
         return tasks.side_by_side(work, AT_ONCE)
 
@@ -66,6 +69,7 @@ class OnlineSupply(Supply):
         images = [part for part in wanted if part.kind == "image"]
         host = Host.here() if programs else None
         missing = [part for part in programs if host and not Release(part, host).find()]
+        missing += [part for part in wanted if part.kind == "chart" and not _chart_is_here(part)]
         if not images:
             return missing
         if engine.find() is None:
@@ -84,43 +88,83 @@ class OnlineSupply(Supply):
             path=stored.path,
         )
 
+    def _chart(self, part: Part, say: Say) -> Provided:
+        found = charts.local(part)
+        if found:
+            origin, digest = str(found), charts.digest(found)
+        else:
+            stored = ChartRelease(part).fetch(self.lock, say)
+            found, origin, digest = stored.path, stored.url, stored.sum
+        return Provided(part.name, part.version, origin, True, digest, path=found)
+
     def _image(self, part: Part, say: Say) -> Provided:
         with _client() as client:
             if part.online.get("build"):
                 return self._built(client, part, say)
-            wanted = Reference.parse(part.online["image"])
-            image, origin = self._pulled(client, wanted, say)
-        return _provided(part, str(wanted), image, origin)
+            wanted = _reference(part)
+            found = self._pulled(client, part, say)
+        return _provided(part, str(wanted), found.image, found.origin, found.note)
 
-    def _pulled(
-        self, client: docker.DockerClient, wanted: Reference, say: Say
-    ) -> tuple[LocalImage, str]:
-        """The image in the engine, and where it came from."""
+    def _pulled(self, client: docker.DockerClient, part: Part, say: Say) -> _Found:
+        """The image in the engine, pulled first when it is not there or not the pinned one."""
+        wanted, moves = _reference(part), bool(part.online.get("moves"))
         image = registries.local(client, str(wanted))
-        if image is None:
-            image = registries.pull(client, wanted, self.lock, say)
-        elif not image.digests:
+        if image and not image.digests:
             # Loaded from a file or built: no registry ever gave it a digest.
-            return image, f"{wanted}, local, digest not checked"
+            return _Found(image, f"{wanted}, local, digest not checked")
         seen = self.lock.seen(str(wanted))
-        if seen is None:
-            self.lock.record(str(wanted), image.digests[0], "the engine's own images")
-        elif seen.digest not in image.digests:
-            self.lock.check(str(wanted), image.digests[0], "the image in the engine")
-        through = "" if seen is None or seen.source == str(wanted) else f", from {seen.source}"
-        return image, f"{wanted}{through}"
+        if image and wanted.digest in image.digests:
+            return _Found(image, _through(wanted, seen))
+        if image is None or (wanted.digest and (seen is None or seen.digest not in image.digests)):
+            try:
+                image, moved = registries.pull(client, wanted, self.lock, say, moves=moves)
+            except EnvironmentLacks:
+                if image is None:
+                    raise
+                return _Found(image, f"{wanted}, local", "the local image is not the pinned one")
+            seen = self.lock.seen(str(wanted))
+        else:
+            digest = image.digests[0] if seen is None else _agreed(image, seen)
+            moved = self.lock.record(str(wanted), digest, ENGINES_OWN, moves=moves)
+        note = f"its publisher moved the tag since {moved.on[:10]}" if moved else ""
+        if wanted.digest and wanted.digest not in image.digests:
+            note = f"{registries.mirror() or 'the engine'} has another image than the pinned one"
+        return _Found(image, _through(wanted, seen), note)
 
     def _built(self, client: docker.DockerClient, part: Part, say: Say) -> Provided:
-        base = Reference.parse(part.online["image"])
+        base = _reference(part)
         name = built_image.name_of(part)
         image = built_image.present(client, part)
         if image and KEY_LABEL not in image.labels:
             return _provided(part, name, image, f"{name}, local, not built here")
         if image is None:
             with self._base:
-                self._pulled(client, base, say)
+                self._pulled(client, part, say)
             image = built_image.build(client, part, str(base), say)
         return _provided(part, name, image, f"built here from {base}")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An image in the engine, where it came from, what a person should know about it."""
+
+    image: LocalImage
+    origin: str
+    note: str = ""
+
+
+def _reference(part: Part) -> Reference:
+    return Reference.parse(part.online["image"], part.online.get("digest", ""))
+
+
+def _through(wanted: Reference, seen: Seen | None) -> str:
+    foreign = seen and seen.source not in (str(wanted), ENGINES_OWN)
+    return f"{wanted}, from {seen.source}" if seen and foreign else str(wanted)
+
+
+def _agreed(image: LocalImage, seen: Seen) -> str:
+    """The digest of a local image that has several: the one on record, if it is among them."""
+    return seen.digest if seen.digest in image.digests else image.digests[0]
 
 
 def _reported(name: str, work: Work, progress: Progress) -> Provided:
@@ -141,7 +185,8 @@ def _reported(name: str, work: Work, progress: Progress) -> Provided:
         what = error.what if isinstance(error, LabError) else str(error)
         progress.fail(name, "stopped" if tasks.ended() else what)
         raise
-    progress.done(name, "fetched" if fetched else "already here")
+    outcome = "fetched" if fetched else "already here"
+    progress.done(name, f"{outcome}; {provided.note}" if provided.note else outcome)
     return provided
 
 
@@ -158,7 +203,7 @@ def _client() -> Iterator[docker.DockerClient]:
 def _checked(name: str) -> Part:
     """The part, provided that this supply has a way to get it."""
     part = find_part(name)
-    if part.kind not in ("image", "binary"):
+    if part.kind not in ("image", "binary", "chart"):
         raise UsageError(
             f"{name} is an ingredient of other parts and is never supplied by itself",
             where="clusters/versions.toml",
@@ -172,13 +217,19 @@ def _checked(name: str) -> Part:
     return part
 
 
+def _chart_is_here(part: Part) -> bool:
+    return charts.local(part) is not None or ChartRelease(part).find() is not None
+
+
 def _present(client: docker.DockerClient, part: Part) -> bool:
     if part.online.get("build"):
         return built_image.present(client, part) is not None
     return registries.local(client, part.online["image"]) is not None
 
 
-def _provided(part: Part, reference: str, image: LocalImage, origin: str) -> Provided:
+def _provided(
+    part: Part, reference: str, image: LocalImage, origin: str, note: str = ""
+) -> Provided:
     return Provided(
         part=part.name,
         version=part.version,
@@ -186,4 +237,5 @@ def _provided(part: Part, reference: str, image: LocalImage, origin: str) -> Pro
         upstream=bool(part.online.get("upstream", True)),
         digest=image.id,
         image=reference,
+        note=note,
     )

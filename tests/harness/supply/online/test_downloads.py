@@ -77,6 +77,10 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: publisher.cut.pop(0)]
         self.wfile.write(body)
 
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path in self.publisher.files else 404)
+        self.end_headers()
+
     def log_message(self, format: str, *args: object) -> None:
         """Keep the test output quiet."""
 

@@ -20,7 +20,7 @@ from harness.base import process, tasks
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import clusters
 from harness.supply import golang, libraries, standin_files
-from harness.supply.base import Provided, find_part
+from harness.supply.base import Part, Provided, find_part
 from harness.supply.engine import engine as engines
 from harness.supply.images import KEY_LABEL
 from harness.supply.lock import Lock
@@ -149,11 +149,23 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.delenv("LAB_MIRROR", raising=False)
     monkeypatch.setattr(engines, "client", lambda *_: made.client)
     monkeypatch.setattr(engines, "find", lambda: made)
+    pin(monkeypatch, {"image": str(VAULT)})
     return made
 
 
+def pin(monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]) -> None:
+    """Let the part `vault` be this image, whatever versions.toml pins at the moment."""
+    part = Part("vault", VAULT.tag, "image", "BUSL-1.1", "a test", online=how)
+    monkeypatch.setattr(
+        online, "find_part", lambda name: part if name == "vault" else find_part(name)
+    )
+
+
 def pull(engine: Engine, said: list[str] | None = None) -> registries.LocalImage:
-    return registries.pull(engine.client, VAULT, Lock(), (said if said is not None else []).append)
+    heard = said if said is not None else []
+    image, moved = registries.pull(engine.client, VAULT, Lock(), heard.append)
+    assert moved is None
+    return image
 
 
 def test_an_image_is_pulled_by_the_digest_of_its_tag(engine: Engine) -> None:
@@ -295,6 +307,74 @@ def test_a_local_image_with_a_digest_is_held_to_it(engine: Engine) -> None:
     engine.add(str(VAULT), digests=[f"hashicorp/vault@{TWO}"])
     with pytest.raises(UsageError, match="has changed: the image in the engine now gives"):
         OnlineSupply().provide(["vault"], Quiet())
+
+
+def test_a_tag_that_its_publisher_moves_is_followed_with_a_word(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up` after `docker system prune` once ended with status 2 for this."""
+    pin(monkeypatch, {"image": str(VAULT), "moves": True})
+    OnlineSupply().provide(["vault"], Quiet())
+    engine.images_by_name.clear()
+    engine.registry[str(VAULT)] = TWO
+    heard = Quiet()
+    provided = OnlineSupply().provide(["vault"], heard)["vault"]
+    assert "its publisher moved the tag since 20" in provided.note
+    assert heard.heard[-1] == ("done", "vault", f"fetched; {provided.note}")
+    seen = Lock().seen(str(VAULT))
+    assert seen is not None
+    assert seen.digest == TWO
+    assert OnlineSupply().provide(["vault"], Quiet())["vault"].note == ""
+
+
+def test_a_pinned_image_is_pulled_by_its_digest_whatever_the_tag_says(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, {"image": str(VAULT), "digest": TWO})
+    engine.registry[f"{VAULT.repository}@{TWO}"] = TWO
+    provided = OnlineSupply().provide(["vault"], Quiet())["vault"]
+    assert engine.pulled == [f"{VAULT.repository}@{TWO}"]
+    assert provided.image == str(VAULT)
+    assert provided.note == ""
+    engine.error = AssertionError("a registry was asked")
+    assert OnlineSupply().provide(["vault"], Quiet())["vault"] == provided
+
+
+def test_an_older_image_of_that_name_makes_room_for_the_pinned_one(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, {"image": str(VAULT), "digest": TWO})
+    engine.registry[f"{VAULT.repository}@{TWO}"] = TWO
+    engine.add(str(VAULT), digests=[f"hashicorp/vault@{ONE}"])
+    assert OnlineSupply().provide(["vault"], Quiet())["vault"].note == ""
+    assert engine.pulled == [f"{VAULT.repository}@{TWO}"]
+
+
+def test_a_local_image_serves_where_the_pinned_one_is_out_of_reach(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With containerd's image store an image has a digest although no registry gave it one."""
+    pin(monkeypatch, {"image": str(VAULT), "digest": TWO})
+    engine.add(str(VAULT), digests=[f"hashicorp/vault@{ONE}"])
+    engine.error = DockerException("dial tcp: lookup registry-1.docker.io: no such host")
+    provided = OnlineSupply().provide(["vault"], Quiet())["vault"]
+    assert provided.note == "the local image is not the pinned one"
+
+
+def test_a_mirror_may_have_one_platform_of_a_pinned_image(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, {"image": str(VAULT), "digest": TWO})
+    with pytest.raises(EnvironmentLacks, match="has no image"):
+        OnlineSupply().provide(["vault"], Quiet())
+    monkeypatch.setenv("LAB_MIRROR", "127.0.0.1:5000")
+    engine.registry = {"127.0.0.1:5000/hashicorp/vault:1.19.5": ONE}
+    provided = OnlineSupply().provide(["vault"], Quiet())["vault"]
+    assert provided.note == "127.0.0.1:5000 has another image than the pinned one"
+    assert engine.pulled == [f"127.0.0.1:5000/hashicorp/vault@{ONE}"]
+    again = OnlineSupply().provide(["vault"], Quiet())["vault"]
+    assert again.origin == provided.origin
+    assert len(engine.pulled) == 1, "it is on record and not asked for at every `up`"
 
 
 def test_a_local_image_for_another_machine_is_said(engine: Engine) -> None:
