@@ -164,11 +164,21 @@ def down(
 
 
 @app.command()
-def doctor(output: Output = "table") -> None:
+def doctor(
+    node: Annotated[
+        str,
+        typer.Option(
+            "--node",
+            metavar="IMAGE",
+            help="Look at a node image instead: has it all that is expected inside a node?",
+        ),
+    ] = "",
+    output: Output = "table",
+) -> None:
     """Look at this machine: engine, disk, memory, kernel, cache, registries."""
     from harness.cli import doctor as machine
 
-    findings = machine.examine()
+    findings = machine.examine_node(node) if node else machine.examine()
     show(machine.to_data(findings), output, machine.tables)
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(3)
@@ -185,7 +195,9 @@ def version() -> None:
     sys.stdout.write(f"kube-vault-labs {project_version()}\n")
     sys.stdout.write(f"pytest-kind {metadata.version('pytest-kind')}\n")
     for part in all_parts().values():
-        sys.stdout.write(f"{part.name} {part.version} ({part.licence})\n")
+        online = part.at("online").version
+        other = f", online {online}" if online != part.version else ""
+        sys.stdout.write(f"{part.name} {part.version}{other} ({part.licence})\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -18,7 +18,8 @@ from urllib3.exceptions import HTTPError
 from harness.base.errors import GaveUp, LabError
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube
-from harness.controlplane.node import API_SERVER, MANIFESTS, STOPPED, Node
+from harness.controlplane.contract import API_SERVER, MANIFESTS
+from harness.controlplane.node import STOPPED, Node
 from harness.controlplane.settings import AUDIT_POLICY, ENCRYPTION, FOLDER, Document
 
 GOOD = f"{FOLDER}/good"

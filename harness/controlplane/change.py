@@ -22,8 +22,9 @@ import yaml
 from harness.base.errors import LabError
 from harness.controlplane import kms_plugin
 from harness.controlplane.apiserver import GOOD, MANIFEST, READY, SERVES, ApiServer
+from harness.controlplane.contract import ADDRESS_FILE, API_SERVER
 from harness.controlplane.history import Memory
-from harness.controlplane.node import API_SERVER, STOPPED, Node
+from harness.controlplane.node import STOPPED, Node
 from harness.controlplane.settings import (
     AUDIT_FOLDER,
     AUDIT_LOG,
@@ -45,8 +46,6 @@ from harness.controlplane.settings import (
 __all__ = ["READY", "SERVES", "ControlPlane", "Plugin", "Settings"]
 
 PLAIN = f"{FOLDER}/plain/{API_SERVER}.yaml"
-# Where kind's entrypoint writes the node's address at each start.
-ADDRESS = "/kind/old-ipv4"
 _SAME: Any = object()
 
 
@@ -256,8 +255,8 @@ class ControlPlane:
         in those that are kept here it is corrected now.
         """
         copies = (PLAIN, f"{GOOD}{MANIFEST}")
-        found = self.node.read(MANIFEST, ADDRESS, *copies)
-        new = found.pop(ADDRESS, "").strip()
+        found = self.node.read(MANIFEST, ADDRESS_FILE, *copies)
+        new = found.pop(ADDRESS_FILE, "").strip()
         old = advertised(found[PLAIN]) if PLAIN in found else ""
         if old and new and old != new:
             whole = re.compile(rf"\b{re.escape(old)}\b")

@@ -1,8 +1,8 @@
 """The control-plane node from the inside: files, static pods, and etcd by its JSON gateway.
 
 Everything goes through the container engine, so it works while the Kubernetes API is down.
-A file appears whole or not at all: it is written beside its place and renamed. The node has
-bash, base64 and either curl (upstream's image) or socat (the offline one), no etcdctl.
+A file appears whole or not at all: it is written beside its place and renamed. What a node must
+have for this (bash, curl, base64 and more; no etcdctl) is in harness.controlplane.contract.
 """
 
 from __future__ import annotations
@@ -15,15 +15,24 @@ from typing import Any
 
 from harness.base import process
 from harness.base.errors import EnvironmentLacks, LabError
+from harness.controlplane.contract import (
+    API_SERVER,
+    CLIENTS,
+    ETCD_PORT,
+    KUBELET_UNIT,
+    MANIFESTS,
+    NAME_LETTERS,
+    NAME_SERVER,
+    PKI,
+    POD_LOGS,
+)
 from harness.controlplane.settings import FOLDER
 
-MANIFESTS = "/etc/kubernetes/manifests"
-API_SERVER = "kube-apiserver"
 # Written when the API server was last stopped: logs that are newer are about the next one.
 STOPPED = f"{FOLDER}/stopped"
-CLIENTS = ("kube-controller-manager", "kube-scheduler", "kube-proxy")
 ENCRYPTED = b"k8s:enc:"
 LOG_LINES = 8
+ETCD_SECONDS = 30
 
 _WRITE = """
 set -eu
@@ -38,29 +47,21 @@ while read -r file data; do
   mv -f "$new" "$file"
 done <<<"$FILES"
 """
-# An answer with its head, as HTTP/1.0: never in chunks. shut-none: a client that says that it
-# has no more to say is taken for one that has gone.
-_ETCD = """
+# HTTP/1.1 without ALPN: etcd's gateway refuses HTTP/1.0, and its answer is wanted with its head.
+# No "Expect", which would put a second head before it.
+_ETCD = f"""
 set -eu
-pki=/etc/kubernetes/pki
-ca=$pki/etcd/ca.crt cert=$pki/apiserver-etcd-client.crt key=$pki/apiserver-etcd-client.key
-tls=cafile=$ca,cert=$cert,key=$key
-if command -v curl >/dev/null; then
-  printf %s "$BODY" | exec curl -s -S -i -0 --cacert $ca --cert $cert --key $key \
-    --data-binary @- "https://127.0.0.1:2379$REQUEST"
-fi
-{
-  printf 'POST %s HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n' "$REQUEST" "${#BODY}"
-  printf %s "$BODY"
-} | exec socat -t 30 - "OPENSSL:127.0.0.1:2379,commonname=localhost,$tls,shut-none"
+printf %s "$BODY" | curl -s -S -i --http1.1 --no-alpn --max-time {ETCD_SECONDS} -H Expect: \\
+  --cacert {PKI}/etcd/ca.crt --cert {PKI}/apiserver-etcd-client.crt \\
+  --key {PKI}/apiserver-etcd-client.key --data-binary @- "https://127.0.0.1:{ETCD_PORT}$REQUEST"
 """
 # The kubelet does not look on while the API server is exchanged: it would first end the old pod
 # in its own time, and it makes a pod that comes too early wait for ten seconds and more. The
 # process is killed: told to end, it would wait for its watchers, and take its address out of the
 # Service that pods reach it by. Its state is in etcd, whose transactions are whole or not at all.
 _EXCHANGE = f"""
-trap 'systemctl start kubelet' EXIT
-systemctl stop kubelet
+trap 'systemctl start {KUBELET_UNIT}' EXIT
+systemctl stop {KUBELET_UNIT}
 pkill -KILL -x {API_SERVER} || true
 while pgrep -x {API_SERVER} >/dev/null; do :; done
 touch {STOPPED}
@@ -73,8 +74,8 @@ find $groups/kubelet* -maxdepth 3 -type d -name "*pod$POD*" 2>/dev/null || true
 """
 # The log that was written last tells the pod that ran last: a folder may be older than it.
 # A container that ends at once is followed by another one: its log tells why, not theirs.
-_LAST_LOG = """
-cd /var/log/pods 2>/dev/null || exit 0
+_LAST_LOG = f"""
+cd {POD_LOGS} 2>/dev/null || exit 0
 logs=$(ls -t kube-system_"$POD"-*_*/*/*.log 2>/dev/null)
 recent=
 for log in $logs; do
@@ -83,7 +84,7 @@ for log in $logs; do
 done
 [ -n "$recent" ] || exit 0
 set -- $recent
-echo "${!#}"
+echo "${{!#}}"
 tail -q -n "$LINES" $recent
 """
 
@@ -139,7 +140,7 @@ class Node:
 
     def processes(self, program: str = API_SERVER) -> list[str]:
         """The process ids of a program, in whatever container it runs."""
-        return self.run('pgrep -x "$NAME" || true', NAME=program[:15]).decode().split()
+        return self.run('pgrep -x "$NAME" || true', NAME=program[:NAME_LETTERS]).decode().split()
 
     def has_group(self, uid: str) -> bool:
         """Whether a pod's control group is there: it is the last that the kubelet removes."""
@@ -157,8 +158,8 @@ class Node:
         have no name. A kubelet that was just started runs ended containers again without a
         pause. CoreDNS answers on while it starts its plugins anew (its manual, "Signals").
         """
-        killed = "".join(f"pkill -KILL -x {name[:15]}; " for name in CLIENTS)
-        self.run(f"systemctl restart kubelet; {killed}pkill -USR1 -x coredns; true")
+        killed = "".join(f"pkill -KILL -x {name[:NAME_LETTERS]}; " for name in CLIENTS)
+        self.run(f"systemctl restart {KUBELET_UNIT}; {killed}pkill -USR1 -x {NAME_SERVER}; true")
 
     def last_log(
         self, pod: str = API_SERVER, lines: int = LOG_LINES, since: str = ""

@@ -29,15 +29,20 @@ from harness.base.wait import wait_for
 from harness.clients.kube import Kube, KubeRefused, Object, Objects
 from harness.controlplane import encryption
 from harness.controlplane.change import ControlPlane
+from harness.controlplane.contract import (
+    API_PORT,
+    DNS_LABEL,
+    DNS_READY_PORT,
+    KUBELET_UNIT,
+)
 from harness.supply.engine import engine
 from harness.supply.node_images import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0
 _OWN_GROUP = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
-DNS = "k8s-app=kube-dns"
 # By way of the API server, the port of CoreDNS' plugin "ready".
-DNS_READY = "/api/v1/namespaces/kube-system/pods/{pod}:8181/proxy/ready"
+DNS_READY = f"/api/v1/namespaces/kube-system/pods/{{pod}}:{DNS_READY_PORT}/proxy/ready"
 
 
 class Cluster:
@@ -65,7 +70,7 @@ class Cluster:
     @property
     def api_server(self) -> str:
         """The API server as a container on the same network reaches it."""
-        return f"https://{self.node_name}:6443"
+        return f"https://{self.node_name}:{API_PORT}"
 
     def up(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> bool:
         """Create the cluster, or start and keep the one that is there; True if created."""
@@ -118,10 +123,11 @@ class Cluster:
         )
         wait_for(
             "the cluster's DNS to be ready",
-            lambda: dns_is_ready(kube.list("Pod", selector=DNS), health),
+            lambda: dns_is_ready(kube.list("Pod", selector=DNS_LABEL), health),
             timeout=READY_SECONDS,
             explain=lambda: "\n".join(
-                kube.explain_pod(pod["metadata"]["name"]) for pod in kube.list("Pod", selector=DNS)
+                kube.explain_pod(pod["metadata"]["name"])
+                for pod in kube.list("Pod", selector=DNS_LABEL)
             ),
         )
 
@@ -208,7 +214,7 @@ class Cluster:
             return f"the container {self.node_name} is {node.status}:\n" + node.logs(
                 tail=20
             ).decode(errors="replace")
-        return _exec(self.node_name, ["journalctl", "--no-pager", "-n", "15", "-u", "kubelet"])
+        return _exec(self.node_name, ["journalctl", "--no-pager", "-n", "15", "-u", KUBELET_UNIT])
 
 
 def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ class Part:
 
     `kind` is "image", "binary", "chart" or "source" (an ingredient that is never asked for
     by itself). `online` and `offline` hold what each supply needs to know; their keys are
-    documented in versions.toml itself.
+    documented in versions.toml itself. `eol` is the day on which its publisher's support
+    ends (ISO 8601), "" where none is known.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Part:
     about: str
     online: Mapping[str, Any] = field(default_factory=dict)
     offline: Mapping[str, Any] = field(default_factory=dict)
+    eol: str = ""
+
+    def at(self, supply: str) -> Part:
+        """The part as the supply of this name has it: in its own version, if it has one."""
+        own = {"online": self.online, "offline": self.offline}[supply]
+        return replace(self, version=own.get("version", self.version), eol=own.get("eol", self.eol))
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _automatic(parts: tuple[str, ...], fetched: tuple[str, ...], progress: Progr
 
 def survey(parts: Iterable[str]) -> list[Answer]:
     """What every place says that the online supply would need for `parts` on an empty machine."""
-    return _ask_all([part for part in map(find_part, parts) if part.online], None)
+    found = (find_part(name).at(OnlineSupply.name) for name in parts)
+    return _ask_all([part for part in found if part.online], None)
 
 
 def _family() -> str:

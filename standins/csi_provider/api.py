@@ -1,6 +1,6 @@
 """The provider's gRPC service, v1alpha1.CSIDriverProvider, as typed messages.
 
-The driver (v1.6.0) calls `Version` in its optional health check and `Mount` for every
+The driver (v1.6.1) calls `Version` in its optional health check and `Mount` for every
 volume and at every rotation. The same fields are in provider.proto, for people and for
 the test that compares the two. Attributes and secrets carry tokens, so neither they nor
 file contents ever show in a repr.

@@ -120,6 +120,18 @@ def copy_source(origin: Path, target: Path, leave_out: Iterable[str] = ()) -> No
         path.chmod(path.stat().st_mode | 0o200)
 
 
+def change_line(file: Path, old: str, new: str) -> None:
+    """Put `new` in the place of `old` in a copied source; `old` must be there exactly once."""
+    text = file.read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        raise LabError(
+            f"the source has the line that must change {text.count(old)} times, not once",
+            where=f"{file}: {old}",
+            hint="another version of this source needs another change, or none: see its recipe",
+        )
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def available_gib(file: Path = Path("/proc/meminfo")) -> float:
     """Memory that programs can take without swapping, in GiB; 0 when it cannot be told."""
     try:

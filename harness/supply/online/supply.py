@@ -201,8 +201,8 @@ def _client() -> Iterator[docker.DockerClient]:
 
 
 def _checked(name: str) -> Part:
-    """The part, provided that this supply has a way to get it."""
-    part = find_part(name)
+    """The part as this supply has it, provided that it has a way to get it."""
+    part = find_part(name).at(OnlineSupply.name)
     if part.kind not in ("image", "binary", "chart"):
         raise UsageError(
             f"{name} is an ingredient of other parts and is never supplied by itself",

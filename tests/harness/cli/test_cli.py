@@ -15,6 +15,7 @@ import pytest
 from harness.base.paths import CHECKOUT
 from harness.cli import common
 from harness.cli import main as cli
+from harness.supply.base import find_part
 
 HELP_SECONDS = 1.0
 
@@ -158,7 +159,10 @@ def test_a_port_in_use_is_named(lab: Lab) -> None:
 def test_version_names_the_pinned_parts(lab: Lab) -> None:
     lines = lab("version").stdout.splitlines()
     assert lines[0].startswith("kube-vault-labs ")
-    assert any(line.startswith("kubernetes 1.34.") for line in lines)
+    kubernetes, node = find_part("kubernetes"), find_part("node")
+    assert f"kubernetes {kubernetes.version} (Apache-2.0)" in lines
+    online = node.at("online").version
+    assert f"node {node.version}, online {online} (Apache-2.0 and Debian's)" in lines
 
 
 def test_status_without_an_environment_changes_nothing(lab: Lab) -> None:

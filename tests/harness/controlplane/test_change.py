@@ -8,7 +8,8 @@ import pytest
 
 from harness.base.errors import LabError
 from harness.controlplane.apiserver import GOOD, MANIFEST
-from harness.controlplane.change import ADDRESS, SERVES, Plugin, Settings
+from harness.controlplane.change import SERVES, Plugin, Settings
+from harness.controlplane.contract import ADDRESS_FILE
 from harness.controlplane.settings import ENCRYPTION
 from tests.fakes.control_plane import (
     PLAIN_MANIFEST,
@@ -198,10 +199,10 @@ def test_a_node_that_got_another_address_keeps_it(plane: FakePlane) -> None:
         "--secure-port=6443", "--advertise-address=172.20.0.3, --etcd-servers=172.20.0.30"
     )
     plane.node.files[MANIFEST] = first
-    plane.node.files[ADDRESS] = "172.20.0.3"
+    plane.node.files[ADDRESS_FILE] = "172.20.0.3"
     plane.set(audit=POLICY)
     # What kind's entrypoint does when the container starts.
-    plane.node.files[ADDRESS] = "172.20.0.7"
+    plane.node.files[ADDRESS_FILE] = "172.20.0.7"
     plane.node.files[MANIFEST] = plane.node.files[MANIFEST].replace(
         "=172.20.0.3\n", "=172.20.0.7\n"
     )

@@ -96,8 +96,8 @@ def test_another_version_than_the_pinned_one_is_refused(
         nginx.recipe.build(job)
 
 
-def test_both_supplies_bring_the_same_version_into_the_node() -> None:
+def test_both_supplies_bring_it_into_the_node() -> None:
     assert parts_of(["nginx"]) == parts_of(["nginx"], upstream=True) == ["nginx"]
     assert find("nginx").pod_images == ("nginx",)
-    part = find_part("nginx")
+    part = find_part("nginx").at("online")
     assert part.online["image"].endswith(f":{part.version}")

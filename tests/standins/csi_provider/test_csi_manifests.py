@@ -63,7 +63,7 @@ def test_images_are_the_projects_own() -> None:
         if item["kind"] == "DaemonSet"
         for each in containers(item).values()
     }
-    assert images == {"kube-vault-labs/csi-driver:1.6.0", "kube-vault-labs/standins:1"}
+    assert images == {"kube-vault-labs/csi-driver:1.6.1", "kube-vault-labs/standins:1"}
 
 
 def test_only_the_driver_is_privileged() -> None:

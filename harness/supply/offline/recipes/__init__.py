@@ -16,7 +16,6 @@ from harness.supply.offline.recipe import Recipe
 NAMES = (
     "base",
     "kubernetes",
-    "pause",
     "app",
     "kind",
     "node",

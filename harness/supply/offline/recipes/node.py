@@ -1,9 +1,11 @@
 """A kind node from Debian packages and the cluster's own programs, images baked in.
 
 kind's own node files (entrypoint, kubelet units, sysctls) come from its Go module at
-build time; what bookworm's containerd 1.6 and hosts with cgroup v1 need instead lies in
-clusters/offline/node. The control plane's four images are one layer: the multi-call
-binary under four names. Nothing is pulled or loaded after `kind create cluster`.
+build time; what hosts with cgroup v1 and few capabilities need instead lies in
+clusters/offline/node. Programs lie where upstream's node image has them, and what that
+image lacks is not here either, so that what works on one node works on the other
+(harness/controlplane/contract.py). The control plane's four images are one layer: the
+multi-call binary under four names. Nothing is pulled or loaded after `kind create cluster`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from harness.supply import images, oci
 from harness.supply.base import find_part
 from harness.supply.offline import baked, debian, gobuild
 from harness.supply.offline.recipe import Job, Recipe
+from harness.supply.offline.recipes.kubernetes import CONTAINERD
 
 PACKAGES = (
     # what runs services
     "systemd",
-    # what runs pods
-    "containerd",
+    # what runs pods, beside containerd itself
     "runc",
     "containernetworking-plugins",
     # what the kubelet and kube-proxy call
@@ -36,36 +38,20 @@ PACKAGES = (
     "iptables",
     "kmod",
     "mount",
-    "socat",
     "util-linux",
-    # what kind's entrypoint and a person in the node call
+    # what kind's entrypoint, the harness and a person in the node call
     "bash",
+    "curl",
     "procps",
 )
 # Userland of the kube-proxy image; its dependencies follow from the package database.
 PROXY_PACKAGES = ("conntrack", "coreutils", "dash", "grep", "ipset", "iptables", "kmod")
 
-UNUSED_PLUGINS = (
-    "bandwidth",
-    "dhcp",
-    "firewall",
-    "host-device",
-    "ipvlan",
-    "macvlan",
-    "sbr",
-    "static",
-    "tuning",
-    "vlan",
-    "vrf",
-)
-# Programs of Debian's packages that nothing in a node calls, 100 MB of them.
-UNUSED = (
-    "usr/bin/containerd-stress",
-    "usr/bin/containerd-shim",
-    "usr/bin/containerd-shim-runc-v1",
-    *(f"usr/lib/cni/{name}" for name in UNUSED_PLUGINS),
-)
+# The plug-ins that kind's node has; Debian's package brings eleven more.
+PLUGINS = ("host-local", "loopback", "portmap", "ptp")
+DEBIANS_PLUGINS, UPSTREAMS_PLUGINS = "usr/lib/cni", "opt/cni/bin"
 KUBERNETES_COMMANDS = ("kubeadm", "kubectl", "kubelet")
+CONTAINERD_FOLDER = "usr/local/bin"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 BINARY = "usr/bin/kubernetes"
 REGISTRY = "registry.k8s.io"
@@ -107,22 +93,22 @@ class Node(Recipe):
     """Leaves `rootfs.tar` and `image.json` of the node image."""
 
     name = "node"
-    needs = ("base", "kubernetes", "pause", *BAKED_RECIPES)
+    needs = ("base", "kubernetes", *BAKED_RECIPES)
 
     def inputs(self) -> Iterable[str]:
-        yield "1"
-        yield from (*PACKAGES, *PROXY_PACKAGES, *UNUSED)
-        yield from (str(find_part(name)) for name in ("node", "kind", *BAKED_RECIPES))
+        yield "2"
+        yield from (*PACKAGES, *PROXY_PACKAGES, *PLUGINS)
+        parts = (find_part(name) for name in ("node", "kind", *BAKED_RECIPES))
+        # What only the online supply needs to know, or a person, does not change the image.
+        yield from (f"{part.name} {part.version} {dict(part.offline)}" for part in parts)
         yield from (file.name + file.read_text("utf-8") for file in sorted(_folder().iterdir()))
 
     def build(self, job: Job) -> None:
         root = job.work / "root"
-        job.say("installing systemd and containerd")
+        job.say("installing systemd and runc")
         debian.unpack(job, job.needs["base"] / "rootfs.tar", root)
         debian.install(job, root, PACKAGES)
         debian.clean(root)
-        for name in UNUSED:
-            (root / name).unlink(missing_ok=True)
         self._add_files(job, root)
         job.say("writing the control plane's images")
         archive = job.work / "images.tar"
@@ -147,13 +133,28 @@ class Node(Recipe):
         version = f"v{find_part('node').version}"
         (root / "kind/version").write_text(version, encoding="ascii")
         (root / "etc/kubernetes/manifests").mkdir(parents=True)
-        _copy(job.needs["kubernetes"] / "bin/kubernetes", root / BINARY)
-        (root / BINARY).chmod(0o755)
-        for name in KUBERNETES_COMMANDS:
-            (root / "usr/bin" / name).symlink_to("kubernetes")
+        self._add_programs(job.needs["kubernetes"] / "bin", root)
         (root / "usr/sbin/init").unlink(missing_ok=True)
         (root / "usr/sbin/init").symlink_to("/usr/lib/systemd/systemd")
         self._set_up_units(root)
+
+    def _add_programs(self, programs: Path, root: Path) -> None:
+        """Put everything that runs on the node where upstream's image has it."""
+        targets = {BINARY: "kubernetes"}
+        targets |= {f"{CONTAINERD_FOLDER}/{name}": name for name in CONTAINERD}
+        for target, name in targets.items():
+            _copy(programs / name, root / target)
+            (root / target).chmod(0o755)
+        for name in KUBERNETES_COMMANDS:
+            (root / "usr/bin" / name).symlink_to("kubernetes")
+        runc = root / "usr/local/sbin/runc"
+        runc.parent.mkdir(parents=True, exist_ok=True)
+        runc.symlink_to("/usr/sbin/runc")
+        plugins = root / UPSTREAMS_PLUGINS
+        plugins.mkdir(parents=True)
+        for name in PLUGINS:
+            (root / DEBIANS_PLUGINS / name).rename(plugins / name)
+        shutil.rmtree(root / DEBIANS_PLUGINS)
 
     def _set_up_units(self, root: Path) -> None:
         for pattern in _DROPPED_WANTS:
@@ -202,7 +203,7 @@ class Node(Recipe):
             config = {**_path_only(), "Entrypoint": [f"/{path}"]}
             yield oci.Image(f"{REGISTRY}/{name}:{tags[name]}", [layer], config)
         layer = job.work / "pause.tar"
-        oci.write_layer(layer, {"pause": job.needs["pause"] / "bin/pause"})
+        oci.write_layer(layer, {"pause": programs / "pause"})
         yield oci.Image(f"{REGISTRY}/pause:{tags['pause']}", [layer], {"Entrypoint": ["/pause"]})
         for recipe in BAKED_RECIPES:
             part = find_part(recipe)

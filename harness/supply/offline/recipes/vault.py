@@ -2,8 +2,9 @@
 
 Vault's module cannot be required as it is: it points at parts of its own repository. So
 it is copied, its replace lines are dropped, and the published SDK that fits this release
-takes their place. Built without the cloud plug-ins; clusters/offline/go/vault says what
-is added and what is left out. Licence BUSL-1.1: built where it is used, never shipped.
+best takes their place; the lines that do not fit it are changed. Built without the cloud
+plug-ins; clusters/offline/go/vault says what is added and what is left out. Licence
+BUSL-1.1: built where it is used, never shipped.
 """
 
 from __future__ import annotations
@@ -24,6 +25,21 @@ REPLACED = {
     "builtinplugins_registry_min.go": "helper/builtinplugins/registry_min.go",
     "command_commands_min.go": "command/commands_min.go",
 }
+# The published SDK hands an activation function one word more than Vault's own copy of it does.
+# Line by line: the file, the text that must be there once, what takes its place.
+CHANGED = (
+    (
+        "vault/identity_store.go",
+        "ActivationFunc: iStore.activateDeduplication,",
+        "ActivationFunc: func(ctx context.Context, req *logical.Request, _ string) error {"
+        " return iStore.activateDeduplication(ctx, req) },",
+    ),
+    (
+        "vault/logical_system_activation_flags.go",
+        "b.idStoreBackend.ActivationFunc(ctx, nil)",
+        'b.idStoreBackend.ActivationFunc(ctx, nil, "")',
+    ),
+)
 # Folders of the module that hold no Go package of the server; ui alone is 60 MB.
 LEFT_OUT = ("ui", "website", "changelog", "enos")
 # Vault shows when it was built; a fixed date keeps equal sources equal programs.
@@ -38,6 +54,7 @@ class Vault(Recipe):
 
     def inputs(self) -> Iterable[str]:
         yield "1"
+        yield repr((REPLACED, CHANGED, LEFT_OUT))
         yield oci.architecture()
         yield from golang.FLAGS
         yield from golang.text_of("vault")
@@ -54,6 +71,8 @@ class Vault(Recipe):
                 raise LabError(f"Vault's source has no {theirs}", where=str(target))
             shutil.copyfile(module / "replaced" / ours, target / theirs)
         shutil.rmtree(module / "replaced")
+        for name, old, new in CHANGED:
+            gobuild.change_line(target / name, old, new)
         gobuild.build(
             job,
             module,

@@ -155,9 +155,11 @@ def _node_file(name: str) -> str:
 
 def test_the_node_uses_the_pause_image_that_is_baked_in() -> None:
     settings = tomllib.loads(_node_file("containerd.toml"))
-    cri = settings["plugins"]["io.containerd.grpc.v1.cri"]
-    assert cri["sandbox_image"].startswith(f"{node.REGISTRY}/pause:")
-    assert cri["restrict_oom_score_adj"] is True
+    images = settings["plugins"]["io.containerd.cri.v1.images"]
+    runtime = settings["plugins"]["io.containerd.cri.v1.runtime"]
+    assert images["pinned_images"]["sandbox"].startswith(f"{node.REGISTRY}/pause:")
+    assert runtime["restrict_oom_score_adj"] is True
+    assert runtime["cni"]["bin_dirs"] == [f"/{node.UPSTREAMS_PLUGINS}"]
     # kind's entrypoint finds its place by this very text.
     assert '  snapshotter = "overlayfs"\n' in _node_file("containerd.toml")
 
@@ -173,7 +175,7 @@ def test_the_pod_network_is_inside_kinds_and_its_plugins_stay() -> None:
     assert isinstance(subnet, ipaddress.IPv4Network)
     assert subnet.subnet_of(ipaddress.IPv4Network("10.244.0.0/16"))
     needed = {plugin["type"] for plugin in network["plugins"]} | {"host-local", "loopback"}
-    assert not needed & set(node.UNUSED_PLUGINS)
+    assert needed == set(node.PLUGINS)
 
 
 @pytest.mark.parametrize("name", ["default-cni.yaml", "default-storage.yaml"])

@@ -30,7 +30,7 @@ from harness.supply.online import supply as online
 from harness.supply.online.registries import Reference
 from harness.supply.online.supply import OnlineSupply
 
-VAULT = Reference.parse("docker.io/hashicorp/vault:1.19.5")
+VAULT = Reference.parse(find_part("vault").online["image"])
 ONE = "sha256:" + "1" * 64
 TWO = "sha256:" + "2" * 64
 
@@ -200,13 +200,13 @@ def test_a_mirror_is_asked_in_place_of_the_registry(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, mirror: str, asked: str
 ) -> None:
     monkeypatch.setenv("LAB_MIRROR", mirror)
-    engine.registry = {f"{asked}:1.19.5": ONE}
+    engine.registry = {f"{asked}:{VAULT.tag}": ONE}
     pull(engine)
     assert engine.pulled == [f"{asked}@{ONE}"]
     assert str(VAULT) in engine.images_by_name
     provided = OnlineSupply().provide(["vault"], Quiet())["vault"]
     assert provided.image == str(VAULT)
-    assert provided.origin == f"{VAULT}, from {asked}:1.19.5"
+    assert provided.origin == f"{VAULT}, from {asked}:{VAULT.tag}"
 
 
 def test_a_mirror_without_the_image_is_not_bypassed(

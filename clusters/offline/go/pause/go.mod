@@ -1,3 +1,0 @@
-module kube-vault-labs/pause
-
-go 1.25
