@@ -38,6 +38,15 @@ SupplyName = Annotated[
 FlavourName = Annotated[
     str | None, typer.Option("--vault", help="Which Vault: vault (default) or openbao.")
 ]
+KubernetesRelease = Annotated[
+    str | None,
+    typer.Option(
+        "--kubernetes",
+        envvar="LAB_KUBERNETES",
+        metavar="RELEASE",
+        help="Which Kubernetes: 1.36 (default) or 1.37.",
+    ),
+]
 Output = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
 
 
@@ -54,13 +63,14 @@ def bring_up(
     flavour: str | None,
     port: int | None = None,
     needs: tuple[str, ...] = (),
+    kubernetes: str | None = None,
 ) -> Access:
     """Bring the environment up with progress shown; return how to reach it."""
     from harness.base.progress import reporting
     from harness.environment.environment import Options
 
     with reporting() as progress:
-        return environment(name).up(Options(supply, flavour, port, needs), progress)
+        return environment(name).up(Options(supply, flavour, port, needs, kubernetes), progress)
 
 
 def context(name: str, lab: Lab) -> LabContext:

@@ -21,6 +21,7 @@ from harness.cli import steps
 from harness.cli.common import (
     EnvName,
     FlavourName,
+    KubernetesRelease,
     Output,
     SupplyName,
     app,
@@ -49,12 +50,13 @@ def up(
         int | None,
         typer.Option(min=1, max=65535, help="Port of Vault on 127.0.0.1; a free one by default."),
     ] = None,
+    kubernetes: KubernetesRelease = None,
 ) -> None:
     """Bring the environment up, or repair it; with what the named labs need."""
     from harness.lab import catalog
 
     needs = dict.fromkeys(need for lab in labs or () for need in catalog.find_lab(lab).needs)
-    bring_up(env, supply, vault, vault_port, tuple(needs))
+    bring_up(env, supply, vault, vault_port, tuple(needs), kubernetes)
 
 
 @app.command()
@@ -63,6 +65,9 @@ def fetch(
     supply: SupplyName = "auto",
     vault: Annotated[
         list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
+    ] = None,
+    kubernetes: Annotated[
+        list[str] | None, typer.Option("--kubernetes", help="Which Kubernetes; likewise.")
     ] = None,
 ) -> None:
     """Build or download what the named labs need, or all labs; start none of it."""
@@ -73,7 +78,9 @@ def fetch(
     chosen = [catalog.find_lab(number) for number in labs or ()] or catalog.all_labs()
     needs = dict.fromkeys(need for lab in chosen for need in lab.needs)
     with reporting() as progress:
-        found, provided = parts.provide(supply, vault or ["vault"], needs, progress)
+        found, provided = parts.provide(
+            supply, vault or ["vault"], needs, progress, kubernetes or ()
+        )
     messages.print(f"{len(provided)} parts are here, {found.name}: {found.why}", markup=False)
 
 
@@ -83,6 +90,7 @@ def prove(
         bool, typer.Option("--quick", help="Only what needs no engine: lint, types, unit tests.")
     ] = False,
     supply: SupplyName = "auto",
+    kubernetes: KubernetesRelease = None,
     arguments: Annotated[
         list[str] | None, typer.Argument(help="Passed on to pytest (after --).")
     ] = None,
@@ -90,7 +98,7 @@ def prove(
     """Prove that everything works: lint, types, unit tests, every lab, every notebook."""
     from harness.proving import suite
 
-    raise typer.Exit(suite.run(quick, supply, arguments or []))
+    raise typer.Exit(suite.run(quick, supply, kubernetes, arguments or []))
 
 
 @app.command()

@@ -16,6 +16,7 @@ from harness.base.errors import CheckFailed, UsageError
 from harness.cli.common import (
     EnvName,
     FlavourName,
+    KubernetesRelease,
     SupplyName,
     app,
     bring_up,
@@ -33,6 +34,7 @@ def run(
     env: EnvName = "lab",
     supply: SupplyName = "auto",
     vault: FlavourName = None,
+    kubernetes: KubernetesRelease = None,
     first: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
     last: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
     fresh: Annotated[
@@ -64,10 +66,11 @@ def run(
     with suppress(Ended), ExitStack() as beside:
         for at, (one, begin, end) in enumerate(chosen):
             # What only a later lab needs is not built before the first one starts.
-            tour.access = bring_up(env, supply, vault, needs=one.needs)
+            tour.access = bring_up(env, supply, vault, needs=one.needs, kubernetes=kubernetes)
             if at == 0:
                 log, later = tour.access.state / "fetch.log", [lab for lab, *_ in chosen[1:]]
-                beside.enter_context(fetching(later, supply, tour.access.flavour, log))
+                chosen_parts = (supply, tour.access.flavour, tour.access.kubernetes)
+                beside.enter_context(fetching(later, *chosen_parts, log))
             tour.run(one, begin, end, fresh)
     tour.summary()
 

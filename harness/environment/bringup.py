@@ -26,6 +26,7 @@ from harness.clients.kube import Kube
 from harness.environment import parts
 from harness.environment.layout import DEFAULT_FLAVOUR, EnvironmentLayout, flavour_of
 from harness.environment.record import EnvironmentRecord
+from harness.supply import kubernetes
 from harness.supply.base import Provided
 from harness.supply.engine import engine
 
@@ -44,6 +45,7 @@ class Options:
     flavour: str | None = None
     vault_port: int | None = None
     needs: tuple[str, ...] = ()
+    kubernetes: str | None = None
 
 
 class BringUp:
@@ -78,6 +80,14 @@ class BringUp:
                 f"environment {layout.name} runs {record.flavour}, not {flavour}",
                 hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
             )
+        default = record.kubernetes if record else kubernetes.default()
+        release = options.kubernetes or default
+        kubernetes.part_name(kubernetes.NODE, release)
+        if record and release != record.kubernetes:
+            raise UsageError(
+                f"environment {layout.name} runs Kubernetes {record.kubernetes}, not {release}",
+                hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
+            )
         port = options.vault_port or (record.vault_port if record else free_port())
         if record and port != record.vault_port:
             raise UsageError(
@@ -90,7 +100,7 @@ class BringUp:
                 f"port {port} on 127.0.0.1 is in use by another program",
                 hint="another --vault-port, or none: a free one is picked",
             )
-        before = record or EnvironmentRecord(flavour, port, options.supply)
+        before = record or EnvironmentRecord(flavour, port, options.supply, release)
         needs = tuple(dict.fromkeys((*before.needs, *options.needs)))
         decided = replace(before, supply=options.supply, needs=needs)
         decided.write(layout.folder)
@@ -99,7 +109,7 @@ class BringUp:
     def _provide(self) -> None:
         record = self.record
         supply, self.provided = parts.provide(
-            record.supply, [record.flavour], record.needs, self.progress
+            record.supply, [record.flavour], record.needs, self.progress, [record.kubernetes]
         )
         why = f"{supply.name}: {supply.why}"
         self._write(why=why, provided=tuple(self.provided.values()))
@@ -110,7 +120,8 @@ class BringUp:
         for part in self.provided.values():
             if part.path is None:
                 continue
-            for name in _COMMANDS.get(part.part, (part.part,)):
+            plain = kubernetes.plain_name(part.part)
+            for name in _COMMANDS.get(plain, (plain,)):
                 link = folder / name
                 link.unlink(missing_ok=True)
                 link.symlink_to(part.path)
@@ -133,10 +144,10 @@ class BringUp:
 
     def _start_cluster(self) -> str:
         cluster, log = self.layout.cluster, self.layout.folder / "kind.log"
-        kind, kubectl = (_path(self.provided[name]) for name in parts.PROGRAMS)
+        kind, kubectl = _path(self.provided[parts.KIND]), _path(self._of_cluster("kubectl"))
         self.progress.start("cluster", f"kind cluster {cluster.name}")
         config = clusters() / "kind" / "default.yaml"
-        made = cluster.up(kind, kubectl, self.provided["node"].image, config, log)
+        made = cluster.up(kind, kubectl, self._of_cluster("node").image, config, log)
         for_pods = integrations.images_for_pods(self.record.needs) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
         node_images = cluster.images()
@@ -145,6 +156,9 @@ class BringUp:
             self.progress.update("cluster", f"loading images: {', '.join(lacking)}")
             node_images.load(lacking)
         return "created, ready" if made else "was running"
+
+    def _of_cluster(self, name: str) -> Provided:
+        return self.provided[kubernetes.part_name(name, self.record.kubernetes)]
 
     def _start_vault(self) -> str:
         flavour = flavour_of(self.record.flavour)

@@ -12,24 +12,34 @@ from collections.abc import Iterable, Mapping
 from harness import integrations
 from harness.base.progress import Progress
 from harness.environment.layout import flavour_of
-from harness.supply import choose
+from harness.supply import choose, kubernetes
 from harness.supply.base import Provided, Supply
 from harness.supply.engine import dockerd
 
-PROGRAMS = ("kind", "kubectl")
+KIND = "kind"
 
 
 def provide(
-    option: str, flavours: Iterable[str], needs: Iterable[str], progress: Progress
+    option: str,
+    flavours: Iterable[str],
+    needs: Iterable[str],
+    progress: Progress,
+    releases: Iterable[str] = (),
 ) -> tuple[Supply, Mapping[str, Provided]]:
     """The parts of environments with these Vault flavours and integrations, and who had them.
 
-    `option` is a supply's name, or "auto". Raises UsageError for an unknown one and
+    `option` is a supply's name, or "auto". `releases` are those of Kubernetes, the default
+    without any. Raises UsageError for an unknown one and
     EnvironmentLacks when no engine or no supply can serve here; whatever a build or a download
     raises.
     """
     of_flavours = [part for name in flavours for part in parts_of(name)]
-    wanted = (*PROGRAMS, "node", *of_flavours, "app")
+    of_clusters = [
+        kubernetes.part_name(name, release)
+        for release in tuple(releases) or (kubernetes.default(),)
+        for name in (kubernetes.KUBECTL, kubernetes.NODE)
+    ]
+    wanted = (KIND, *of_clusters, *of_flavours, "app")
     installed = tuple(needs)
     built, fetched = (
         list(dict.fromkeys((*wanted, *integrations.parts_of(installed, upstream=online))))

@@ -17,7 +17,9 @@ NICENESS = 10
 
 
 @contextmanager
-def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Iterator[None]:
+def fetching(
+    labs: Sequence[Lab], supply: str, flavour: str, release: str, log: Path
+) -> Iterator[None]:
     """Provide the parts of `labs` while the block runs; what is unfinished then is ended.
 
     A failure is in `log` only: the lab that needs the part meets it again, and reports it.
@@ -27,6 +29,7 @@ def fetching(labs: Sequence[Lab], supply: str, flavour: str, log: Path) -> Itera
         return
     words = [
         *(sys.executable, "-m", "harness.cli", "fetch", "--supply", supply, "--vault", flavour),
+        *("--kubernetes", release),
         *(lab.number for lab in labs),
     ]
 

@@ -1,6 +1,6 @@
 """What `up` writes down about an environment: environment.json in its state folder.
 
-The decisions (flavour, port, integrations) are written before they are acted upon, so that an
+The decisions (flavour, release, port, integrations) are written before they are acted upon, so that an
 interrupted `up` is completed by the next one. `complete` says that one ran to its end.
 """
 
@@ -22,12 +22,13 @@ class EnvironmentRecord:
     """One environment as `up` made it, or was about to make it.
 
     `supply` is what was asked for ("auto", say), `why` which one was taken and for what
-    reason. `needs` are the names of its integrations, `provided` the parts that it got.
+    reason. `kubernetes` is the release ("1.36"). `needs` are the names of its integrations, `provided` the parts that it got.
     """
 
     flavour: str
     vault_port: int
     supply: str
+    kubernetes: str
     needs: tuple[str, ...] = ()
     why: str = ""
     provided: tuple[Provided, ...] = ()
@@ -51,6 +52,7 @@ class EnvironmentRecord:
             "flavour": self.flavour,
             "vault_port": self.vault_port,
             "supply": self.supply,
+            "kubernetes": self.kubernetes,
             "needs": list(self.needs),
             "why": self.why,
             "provided": [part.to_json() for part in self.provided],
@@ -70,6 +72,7 @@ class EnvironmentRecord:
             flavour=flavour,
             vault_port=field(stored, "vault_port", int),
             supply=field(stored, "supply", str),
+            kubernetes=field(stored, "kubernetes", str),
             needs=tuple(needs),
             # What an `up` that was interrupted early has not written yet.
             why=field(stored, "why", str, ""),

@@ -65,7 +65,12 @@ class SessionEnvironment:
         capture = self._config.pluginmanager.getplugin("capturemanager")
         # A person who waits for minutes wants to see what for.
         shown = capture.global_and_fixture_disabled() if capture else nullcontext()
-        options = Options(supply=option.lab_supply, flavour=option.lab_vault, needs=needs)
+        options = Options(
+            supply=option.lab_supply,
+            flavour=option.lab_vault,
+            needs=needs,
+            kubernetes=option.lab_kubernetes,
+        )
         with shown, reporting() as progress:
             access = environment.up(options, progress)
         record = environment.record

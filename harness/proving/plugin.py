@@ -67,6 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("vault", "openbao"),
         help="which Vault (default: vault, or what the environment has)",
     )
+    add(
+        "--lab-kubernetes",
+        default=None,
+        metavar="RELEASE",
+        help="which Kubernetes (default: the first, or what the environment has)",
+    )
     add("--lab-only", action="append", default=[], metavar="LAB", help="prove only this lab")
     add("--lab-keep", action="store_true", help="leave it running at the end")
     add("--lab-fresh", action="store_true", help="remove it first, if it is there")

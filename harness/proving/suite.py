@@ -96,8 +96,8 @@ def shards() -> list[Shard]:
     ]
 
 
-def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
-    """Run the stages; return 0 when all passed, 1 otherwise."""
+def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[str]) -> int:
+    """Run the stages; return 0 when all passed, 1 otherwise. `kubernetes` is a release."""
     shutil.rmtree(REPORTS, ignore_errors=True)
     REPORTS.mkdir()
     started = time.monotonic()
@@ -114,28 +114,31 @@ def run(quick: bool, supply: str, arguments: Sequence[str]) -> int:
         todo = shards()
         flavours = dict.fromkeys(one.flavour for one in todo)
         names = [word for flavour in flavours for word in ("--vault", flavour)]
+        names += ["--kubernetes", kubernetes] if kubernetes else []
         fetch = _python("-m", "harness.cli", "fetch", "--supply", supply, *names)
         results.append(_stage("parts", fetch))
         if results[-1].passed:
-            results += _live(todo, supply, arguments)
+            common = ["--lab-supply", supply]
+            common += ["--lab-kubernetes", kubernetes] if kubernetes else []
+            results += _live(todo, common, arguments)
     _print(results, time.monotonic() - started)
     return 0 if all(result.passed for result in results) else 1
 
 
-def _live(todo: Sequence[Shard], supply: str, arguments: Sequence[str]) -> list[Result]:
+def _live(todo: Sequence[Shard], options: Sequence[str], arguments: Sequence[str]) -> list[Result]:
     """The results of all rounds, in their order; Ctrl-C ends what runs and leaves it there."""
-    work = {one.environment: partial(_shard, one, supply, arguments) for one in todo}
+    work = {one.environment: partial(_shard, one, options, arguments) for one in todo}
     room = available_gib() >= GIB_FOR_TWO
     results = tasks.side_by_side(work, AT_A_TIME if room else 1)
     return [result for stages in results.values() for result in stages]
 
 
-def _shard(one: Shard, supply: str, arguments: Sequence[str]) -> list[Result]:
+def _shard(one: Shard, options: Sequence[str], arguments: Sequence[str]) -> list[Result]:
     """The stages of one environment, which is removed afterwards; not after Ctrl-C."""
     environment = Environment(one.environment)
     common = (
         *("--lab-env", one.environment, "--lab-vault", one.flavour),
-        *("--lab-supply", supply, "--lab-keep"),
+        *(*options, "--lab-keep"),
     )
 
     def say(line: str) -> None:

@@ -35,10 +35,13 @@ def test_the_later_labs_parts_are_fetched_politely(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, 'echo "$@ niceness $(nice)"', monkeypatch)
-    with fetching([toy], "offline", "openbao", log):
+    with fetching([toy], "offline", "openbao", "1.37", log):
         wait_for("the log", lambda: log.exists() and "niceness" in log.read_text(), timeout=10)
     niceness = log.read_text().split()[-1]
-    assert f"fetch --supply offline --vault openbao {toy.number} niceness" in log.read_text()
+    assert (
+        f"fetch --supply offline --vault openbao --kubernetes 1.37 {toy.number} niceness"
+        in log.read_text()
+    )
     assert int(niceness) >= 10
 
 
@@ -46,7 +49,7 @@ def test_what_is_unfinished_ends_with_the_labs(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, "echo $$; exec sleep 60", monkeypatch)
-    with fetching([toy], "auto", "vault", log):
+    with fetching([toy], "auto", "vault", "1.36", log):
         wait_for("the log", lambda: log.exists() and log.read_text().strip(), timeout=10)
         started = time.monotonic()
     assert time.monotonic() - started < process.GRACE_SECONDS
@@ -57,14 +60,14 @@ def test_a_failure_is_left_for_the_lab_that_needs_the_part(
     tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path, "echo the disk is full; exit 3", monkeypatch)
-    with fetching([toy], "auto", "vault", log):
+    with fetching([toy], "auto", "vault", "1.36", log):
         wait_for("the log", lambda: log.exists() and log.read_text(), timeout=10)
     assert log.read_text() == "the disk is full\n"
 
 
 def test_the_last_lab_fetches_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "run", lambda *_, **__: pytest.fail("a program was started"))
-    with fetching([], "auto", "vault", log):
+    with fetching([], "auto", "vault", "1.36", log):
         pass
     assert not log.exists()
 

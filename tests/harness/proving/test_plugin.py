@@ -129,7 +129,13 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
             removed.append(self.name)
 
     monkeypatch.setattr("harness.environment.environment.Environment", Environment)
-    values = {"lab_supply": "auto", "lab_vault": None, "lab_fresh": False, "lab_keep": False}
+    values = {
+        "lab_supply": "auto",
+        "lab_vault": None,
+        "lab_kubernetes": None,
+        "lab_fresh": False,
+        "lab_keep": False,
+    }
     config: Any = SimpleNamespace(
         option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
     )
@@ -157,7 +163,13 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
             raise AssertionError("it must stay")
 
     monkeypatch.setattr("harness.environment.environment.Environment", Environment)
-    values = {"lab_supply": "auto", "lab_vault": None, "lab_fresh": False, "lab_keep": keep}
+    values = {
+        "lab_supply": "auto",
+        "lab_vault": None,
+        "lab_kubernetes": None,
+        "lab_fresh": False,
+        "lab_keep": keep,
+    }
     config: Any = SimpleNamespace(
         option=option(**values), pluginmanager=SimpleNamespace(getplugin=lambda name: None)
     )

@@ -7,6 +7,7 @@ more than the time of Kubernetes alone, since they share its packages.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 
 from harness.supply import golang, oci
@@ -24,10 +25,17 @@ CONTAINERD_VERSION = "github.com/containerd/containerd/v2/version"
 
 
 class Kubernetes(Recipe):
-    """Leaves the programs of a node in bin: kubernetes (all of Kubernetes), kubectl, etcd, ..."""
+    """Leaves the programs of a node in bin: kubernetes (all of Kubernetes), kubectl, etcd, ...
 
-    name = "kubernetes"
+    `release` is "" for the default. Another one has a go.mod and a go.sum of its own, and the
+    same few sources.
+    """
+
     heavy = True
+
+    def __init__(self, release: str = "") -> None:
+        self._suffix = f"-{release}" if release else ""
+        self.name = f"kubernetes{self._suffix}"
 
     def inputs(self) -> Iterable[str]:
         yield "2"
@@ -35,18 +43,24 @@ class Kubernetes(Recipe):
         yield from golang.FLAGS
         yield from TAGS
         yield from golang.text_of("cluster")
-        yield find_part("kubernetes").version
+        if self._suffix:
+            yield from golang.text_of(f"cluster{self._suffix}")
+        yield from self._versions()
 
     def build(self, job: Job) -> None:
-        gobuild.build(
-            job,
-            gobuild.prepare(job, "cluster"),
-            PACKAGES,
-            tags=TAGS,
-            variables=_stamps(find_part("kubernetes").version, find_part("containerd").version),
-        )
+        module = gobuild.prepare(job, "cluster")
+        if self._suffix:
+            for name in ("go.mod", "go.sum"):
+                shutil.copyfile(golang.module(f"cluster{self._suffix}") / name, module / name)
+        gobuild.build(job, module, PACKAGES, tags=TAGS, variables=_stamps(*self._versions()))
         # Relative, so that it still holds when the entry is moved into its place.
         (job.out / "bin/kubectl").symlink_to("kubernetes")
+
+    def _versions(self) -> tuple[str, str]:
+        """Of Kubernetes and of containerd."""
+        names = (f"{name}{self._suffix}" for name in ("kubernetes", "containerd"))
+        kubernetes, containerd = (find_part(name).version for name in names)
+        return kubernetes, containerd
 
 
 def _stamps(version: str, containerd: str) -> dict[str, str]:

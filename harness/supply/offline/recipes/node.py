@@ -90,15 +90,25 @@ _DROPPED_WANTS = (
 
 
 class Node(Recipe):
-    """Leaves `rootfs.tar` and `image.json` of the node image."""
+    """Leaves `rootfs.tar` and `image.json` of the node image.
 
-    name = "node"
-    needs = ("base", "kubernetes", *BAKED_RECIPES)
+    `release` is that of Kubernetes, "" for the default.
+    """
+
+    def __init__(self, release: str = "") -> None:
+        suffix = f"-{release}" if release else ""
+        self.name = f"node{suffix}"
+        self._programs = f"kubernetes{suffix}"
+        self.needs = ("base", self._programs, *BAKED_RECIPES)
+
+    @property
+    def _version(self) -> str:
+        return f"v{find_part(self.name).version}"
 
     def inputs(self) -> Iterable[str]:
         yield "2"
         yield from (*PACKAGES, *PROXY_PACKAGES, *PLUGINS)
-        parts = (find_part(name) for name in ("node", "kind", *BAKED_RECIPES))
+        parts = (find_part(name) for name in (self.name, "kind", *BAKED_RECIPES))
         # What only the online supply needs to know, or a person, does not change the image.
         yield from (f"{part.name} {part.version} {dict(part.offline)}" for part in parts)
         yield from (file.name + file.read_text("utf-8") for file in sorted(_folder().iterdir()))
@@ -130,10 +140,9 @@ class Node(Recipe):
             file.chmod(0o755)
         for source, target in _OUR_FILES.items():
             _copy(_folder() / source, root / target)
-        version = f"v{find_part('node').version}"
-        (root / "kind/version").write_text(version, encoding="ascii")
+        (root / "kind/version").write_text(self._version, encoding="ascii")
         (root / "etc/kubernetes/manifests").mkdir(parents=True)
-        self._add_programs(job.needs["kubernetes"] / "bin", root)
+        self._add_programs(job.needs[self._programs] / "bin", root)
         (root / "usr/sbin/init").unlink(missing_ok=True)
         (root / "usr/sbin/init").symlink_to("/usr/lib/systemd/systemd")
         self._set_up_units(root)
@@ -176,9 +185,9 @@ class Node(Recipe):
         )
 
     def _images(self, job: Job, root: Path) -> Iterable[oci.Image]:
-        programs = job.needs["kubernetes"] / "bin"
-        version = f"v{find_part('node').version}"
-        tags = expected_tags(job, root)
+        programs = job.needs[self._programs] / "bin"
+        version = self._version
+        tags = expected_tags(job, root, version)
         # One layer with the multi-call binary, under all of its names, for four images.
         control_plane = job.work / "control-plane.tar"
         names = [f"usr/local/bin/{name}" for name in CONTROL_PLANE]
@@ -216,10 +225,10 @@ class Node(Recipe):
             )
 
 
-def expected_tags(job: Job, root: Path) -> Mapping[str, str]:
+def expected_tags(job: Job, root: Path, version: str) -> Mapping[str, str]:
     """The tag that this kubeadm asks for, by image name without its registry."""
-    version = f"--kubernetes-version=v{find_part('node').version}"
-    output = job.run(["chroot", root, "/usr/bin/kubeadm", "config", "images", "list", version])
+    words = ("config", "images", "list", f"--kubernetes-version={version}")
+    output = job.run(["chroot", root, "/usr/bin/kubeadm", *words])
     tags = dict(re.findall(rf"^{re.escape(REGISTRY)}/(\S+):(\S+)$", output, re.MULTILINE))
     missing = {"etcd", "coredns/coredns", "pause", "kube-proxy", *CONTROL_PLANE} - set(tags)
     if missing:

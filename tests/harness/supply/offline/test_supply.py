@@ -11,6 +11,7 @@ from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.progress import Silent, Timings
 from harness.supply import images
 from harness.supply.base import Part, all_parts
+from harness.supply.kubernetes import releases
 from harness.supply.offline import supply as offline
 from harness.supply.offline.cache import Cache
 from harness.supply.offline.recipe import Job, Recipe
@@ -180,7 +181,8 @@ def test_a_recipe_that_does_not_exist_is_named(world: World) -> None:
 
 
 def test_every_recipe_is_called_like_its_module() -> None:
-    assert tuple(all_recipes()) == NAMES
+    others = [f"{name}-{release}" for release in releases()[1:] for name in ("kubernetes", "node")]
+    assert tuple(all_recipes()) == (*NAMES, *others)
 
 
 def test_needs_name_recipes() -> None:
