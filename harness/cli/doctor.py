@@ -21,7 +21,7 @@ from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.paths import cache_root, state_root
 from harness.controlplane import contract
 from harness.supply import choose
-from harness.supply.base import all_parts
+from harness.supply.base import SUPPLIES, all_parts, is_past
 from harness.supply.engine import capabilities, engine, limits
 from harness.supply.offline.cache import Cache
 
@@ -47,7 +47,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Look at everything; never raises for what it finds."""
     findings: list[Finding] = []
-    for look in (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state):
+    for look in (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state, _age):
         try:
             findings += look()
         except LabError as error:
@@ -174,6 +174,21 @@ def _inotify() -> Iterator[Finding]:
 def _registries() -> Iterator[Finding]:
     for answer in choose.survey(all_parts()):
         yield Finding("note" if answer.refused else "good", "online supply", str(answer))
+
+
+def _age() -> Iterator[Finding]:
+    """The pinned parts that their publishers no longer mend, by supply."""
+    for supply in SUPPLIES:
+        parts = [part.at(supply) for part in all_parts().values() if getattr(part, supply)]
+        past = [f"{part.name} {part.version} ({part.eol})" for part in parts if is_past(part.eol)]
+        if past:
+            other = next(name for name in SUPPLIES if name != supply)
+            yield Finding(
+                "note",
+                "end of life",
+                f"{supply}: {', '.join(past)}",
+                f"nobody mends them any more; ./lab up --supply {other} may bring newer ones",
+            )
 
 
 def _state() -> Iterator[Finding]:

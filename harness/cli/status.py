@@ -17,9 +17,12 @@ from harness.environment.environment import Environment
 from harness.lab import catalog
 from harness.servers.vault import VaultServer
 from harness.session.runner import DONE, SKIPPED, Progress
+from harness.supply.base import SUPPLIES, all_parts, is_past
 from harness.supply.engine import engine
 
 Data = dict[str, Any]
+# Enough of a digest to tell two apart; `-o json` has all of it.
+SHOWN_DIGITS = 12
 
 
 def project_version() -> str:
@@ -62,6 +65,7 @@ def status(environment: Environment) -> Data:
                 "origin": part.origin,
                 "kind": "upstream" if part.upstream else "stand-in",
                 "digest": part.digest,
+                **_about(part, record.why.partition(":")[0]),
             }
             for part in (record.provided if record else ())
         ],
@@ -87,13 +91,30 @@ def tables(data: Data) -> list[Table]:
             "version",
             "origin",
             "kind",
+            "digest",
+            "licence",
+            "end of life",
             title=f"supply {data['supply']}",
             title_justify="left",
         )
         for part in data["parts"]:
-            parts.add_row(part["part"], part["version"], part["origin"], part["kind"])
+            words = (part["part"], part["version"], part["origin"], part["kind"])
+            digest = part["digest"].removeprefix("sha256:")[:SHOWN_DIGITS]
+            parts.add_row(*words, digest, part["licence"], _shown_end(part["eol"]))
         shown.append(parts)
     return [*shown, progress]
+
+
+def _about(provided: Data, supply: str) -> dict[str, str]:
+    """The licence and the end of life of a provided part, as far as its pin is still there."""
+    part = all_parts().get(provided["part"])
+    if part is None or supply not in SUPPLIES or part.at(supply).version != provided["version"]:
+        return {"licence": "", "eol": ""}
+    return {"licence": part.licence, "eol": part.at(supply).eol}
+
+
+def _shown_end(eol: str) -> str:
+    return f"[yellow]{eol}, past[/]" if is_past(eol) else eol
 
 
 def first_open(environment: Environment) -> str:

@@ -12,6 +12,7 @@ import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from harness.base.paths import clusters
 from harness.base.progress import Progress
 
 VERSIONS_FILE = "versions.toml"
+SUPPLIES = ("online", "offline")
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class Supply(ABC):
     @abstractmethod
     def ready(self, parts: Iterable[str]) -> bool:
         """Whether `provide` would return at once: nothing to build, nothing to fetch."""
+
+
+def is_past(eol: str, today: date | None = None) -> bool:
+    """Whether the end of life `eol` of a part (ISO 8601, "" for unknown) is over."""
+    return bool(eol) and date.fromisoformat(eol) < (today or datetime.now(UTC).date())
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,10 +17,12 @@ from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, Kube
 from harness.clients.vault import VaultHTTP
+from harness.controlplane import contract
 from harness.environment.environment import Environment
 from harness.lab.access import Access
 from harness.lab.catalog import find_lab
 from harness.lab.context import LabContext
+from harness.supply import kubernetes
 from harness.supply.engine import engine
 
 pytestmark = pytest.mark.live
@@ -51,19 +54,54 @@ def lab(*words: str, home: Path | None = None) -> subprocess.CompletedProcess[st
     )
 
 
-def test_the_node_is_a_ready_kubernetes_1_34(environment: Access) -> None:
+def provided(environment: Access, name: str) -> dict[str, Any]:
+    """What the record says of a part that was provided."""
+    record = Environment(environment.name).record
+    return next(dict(part) for part in record["provided"] if part["part"] == name)
+
+
+def test_the_node_is_ready_and_of_the_recorded_kubernetes(environment: Access) -> None:
     kube = Kube(environment.kubeconfig)
     (node,) = kube.list("Node")
     ready = {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"]
     assert ready == "True"
-    assert node["status"]["nodeInfo"]["kubeletVersion"].startswith("v1.34.")
+    release = Environment(environment.name).record["kubernetes"]
+    part = provided(environment, kubernetes.part_name("node", release))
+    assert part["version"].startswith(f"{release}.")
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{part['version']}"
+
+
+def test_the_node_has_all_that_is_expected_inside_one(environment: Access) -> None:
+    name = Environment(environment.name).cluster.node_name
+    observed = contract.inspect_node(name)
+    assert [one.expected.name for one in observed if not one.met] == []
+
+
+def test_the_node_image_has_it_before_it_runs(environment: Access) -> None:
+    release = Environment(environment.name).record["kubernetes"]
+    image = provided(environment, kubernetes.part_name("node", release))["image"]
+    result = lab("doctor", "--node", image, "-o", "json")
+    assert result.returncode == 0, result.stderr
+    findings = json.loads(result.stdout)
+    assert len(findings) == len((*contract.IMAGE, *contract.CONTROL_PLANE))
+    assert {finding["level"] for finding in findings} == {"good"}
+
+
+def test_another_image_is_found_to_be_no_node(environment: Access) -> None:
+    result = lab("doctor", "--node", environment.images["app"], "-o", "json")
+    assert result.returncode == 3
+    found = {one["what"]: one["level"] for one in json.loads(result.stdout)}
+    assert found["program bash"] == found["program curl"] == "good"
+    assert found["program kubeadm"] == found["unit kubelet"] == "bad"
+    assert found["static pod kube-apiserver"] == "bad"
 
 
 def test_vault_is_what_it_is_called(environment: Access) -> None:
     program = environment.programs / ("bao" if environment.flavour == "openbao" else "vault")
     told = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
-    expected = {"vault": "Vault v1.19.5", "openbao": "OpenBao v2.6"}[environment.flavour]
-    assert told.startswith(expected)
+    version = provided(environment, f"{environment.flavour}-cli")["version"]
+    # Online the command for OpenBao is Vault's.
+    assert told.startswith((f"Vault v{version}", f"OpenBao v{version}"))
 
 
 def test_every_published_port_is_on_the_loopback(environment: Access) -> None:

@@ -13,7 +13,7 @@ from harness.base.errors import UsageError
 from harness.base.progress import Silent
 from harness.cli import common
 from harness.environment.bringup import BringUp, Options
-from harness.environment.layout import Place
+from harness.environment.layout import EnvironmentLayout
 from harness.supply import kubernetes
 from harness.supply.base import all_parts, find_part
 
@@ -61,7 +61,7 @@ def test_help_names_the_releases() -> None:
 def bring_up(folder: Path, record: dict[str, Any], release: str | None) -> BringUp:
     """A bring-up that has decided what to bring up."""
     place = SimpleNamespace(name="unit", record=record, record_file=folder / "environment.json")
-    up = BringUp(cast(Place, place), Options(kubernetes=release), Silent())
+    up = BringUp(cast(EnvironmentLayout, place), Options(kubernetes=release), Silent())
     up._decide()
     return up
 

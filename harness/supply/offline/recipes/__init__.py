@@ -22,6 +22,7 @@ NAMES = (
     "kubernetes",
     "app",
     "kind",
+    "node_base",
     "node",
     "vault",
     "vault_image",

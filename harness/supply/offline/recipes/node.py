@@ -24,26 +24,6 @@ from harness.supply.offline import baked, debian, gobuild
 from harness.supply.offline.recipe import Job, Recipe
 from harness.supply.offline.recipes.kubernetes import CONTAINERD
 
-PACKAGES = (
-    # what runs services
-    "systemd",
-    # what runs pods, beside containerd itself
-    "runc",
-    "containernetworking-plugins",
-    # what the kubelet and kube-proxy call
-    "conntrack",
-    "ethtool",
-    "iproute2",
-    "ipset",
-    "iptables",
-    "kmod",
-    "mount",
-    "util-linux",
-    # what kind's entrypoint, the harness and a person in the node call
-    "bash",
-    "curl",
-    "procps",
-)
 # Userland of the kube-proxy image; its dependencies follow from the package database.
 PROXY_PACKAGES = ("conntrack", "coreutils", "dash", "grep", "ipset", "iptables", "kmod")
 
@@ -99,15 +79,15 @@ class Node(Recipe):
         suffix = f"-{release}" if release else ""
         self.name = f"node{suffix}"
         self._programs = f"kubernetes{suffix}"
-        self.needs = ("base", self._programs, *BAKED_RECIPES)
+        self.needs = ("node_base", self._programs, *BAKED_RECIPES)
 
     @property
     def _version(self) -> str:
         return f"v{find_part(self.name).version}"
 
     def inputs(self) -> Iterable[str]:
-        yield "2"
-        yield from (*PACKAGES, *PROXY_PACKAGES, *PLUGINS)
+        yield "3"
+        yield from (*PROXY_PACKAGES, *PLUGINS)
         parts = (find_part(name) for name in (self.name, "kind", *BAKED_RECIPES))
         # What only the online supply needs to know, or a person, does not change the image.
         yield from (f"{part.name} {part.version} {dict(part.offline)}" for part in parts)
@@ -115,10 +95,8 @@ class Node(Recipe):
 
     def build(self, job: Job) -> None:
         root = job.work / "root"
-        job.say("installing systemd and runc")
-        debian.unpack(job, job.needs["base"] / "rootfs.tar", root)
-        debian.install(job, root, PACKAGES)
-        debian.clean(root)
+        job.say("adding what a node runs")
+        debian.unpack(job, job.needs["node_base"] / "rootfs.tar", root)
         self._add_files(job, root)
         job.say("writing the control plane's images")
         archive = job.work / "images.tar"
