@@ -2,12 +2,7 @@ module kube-vault-labs/vault
 
 go 1.26.0
 
-require (
-	github.com/hashicorp/vault v1.21.4
-	github.com/hashicorp/vault-plugin-auth-kubernetes v0.23.1
-	github.com/hashicorp/vault-plugin-secrets-kubernetes v0.12.0
-	github.com/hashicorp/vault/sdk v0.24.0
-)
+require github.com/hashicorp/vault v1.21.4
 
 require (
 	cel.dev/expr v0.25.2 // indirect
@@ -276,6 +271,7 @@ require (
 	github.com/hashicorp/vault-plugin-auth-gcp v0.22.0 // indirect
 	github.com/hashicorp/vault-plugin-auth-jwt v0.25.0 // indirect
 	github.com/hashicorp/vault-plugin-auth-kerberos v0.16.0 // indirect
+	github.com/hashicorp/vault-plugin-auth-kubernetes v0.23.1 // indirect
 	github.com/hashicorp/vault-plugin-auth-oci v0.20.1 // indirect
 	github.com/hashicorp/vault-plugin-database-couchbase v0.15.0 // indirect
 	github.com/hashicorp/vault-plugin-database-elasticsearch v0.19.0 // indirect
@@ -288,12 +284,14 @@ require (
 	github.com/hashicorp/vault-plugin-secrets-azure v0.23.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-gcp v0.23.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-gcpkms v0.22.0 // indirect
+	github.com/hashicorp/vault-plugin-secrets-kubernetes v0.12.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-kv v0.25.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-mongodbatlas v0.16.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-openldap v0.17.0 // indirect
 	github.com/hashicorp/vault-plugin-secrets-terraform v0.13.0 // indirect
 	github.com/hashicorp/vault/api v1.22.0 // indirect
 	github.com/hashicorp/vault/api/auth/kubernetes v0.10.0 // indirect
+	github.com/hashicorp/vault/sdk v0.21.0 // indirect
 	github.com/hashicorp/vault/vault/hcp_link/proto v0.0.0-20230201201504-b741fa893d77 // indirect
 	github.com/hashicorp/yamux v0.1.2 // indirect
 	github.com/huandu/xstrings v1.5.0 // indirect

@@ -25,7 +25,8 @@ REPLACED = {
     "builtinplugins_registry_min.go": "helper/builtinplugins/registry_min.go",
     "command_commands_min.go": "command/commands_min.go",
 }
-# The published SDK hands an activation function one word more than Vault's own copy of it does.
+# What differs between Vault's own copy of the SDK and the published one: an activation function
+# takes a third word there, and restoring a key does not tell its name.
 # Line by line: the file, the text that must be there once, what takes its place.
 CHANGED = (
     (
@@ -38,6 +39,11 @@ CHANGED = (
         "vault/logical_system_activation_flags.go",
         "b.idStoreBackend.ActivationFunc(ctx, nil)",
         'b.idStoreBackend.ActivationFunc(ctx, nil, "")',
+    ),
+    (
+        "builtin/logical/transit/path_restore.go",
+        "restoredKeyName, err := b.lm.RestorePolicy(",
+        "restoredKeyName, err := keyName, b.lm.RestorePolicy(",
     ),
 )
 # Folders of the module that hold no Go package of the server; ui alone is 60 MB.
