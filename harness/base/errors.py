@@ -2,9 +2,11 @@
 
     LabError                 what happened, where, what to do        exit 1
     ├── CheckFailed          an expectation about the state is not met      1
+    │   └── CheckUnfinished  the check met an error of its own              1
     ├── UsageError           wrong words on the command line, bad input     2
     ├── EnvironmentLacks     something the machine does not have            3
-    │   └── NotUp            no environment is running under that name      3
+    │   ├── NotUp            no environment is running under that name      3
+    │   └── VaultUnreachable no answer from Vault (harness.clients.vault)      3
     └── GaveUp               a wait reached its limit                       4
 
 The command line prints `what`, `where` and `hint` and exits with `exit_code`
@@ -38,6 +40,10 @@ class LabError(Exception):
 
 class CheckFailed(LabError):
     """A step's check found another state than the step should leave."""
+
+
+class CheckUnfinished(CheckFailed):
+    """A check that could not be finished: what it reads is missing or has another form."""
 
 
 class UsageError(LabError):

@@ -16,7 +16,7 @@ from harness.clients.vault import VaultHTTP, VaultUnreachable
 from harness.environment.environment import Environment
 from harness.lab import catalog
 from harness.servers.vault import VaultServer
-from harness.session.runner import DONE, SKIPPED, Progress
+from harness.session.progress import DONE, SKIPPED, Progress
 from harness.supply.base import SUPPLIES, all_parts, is_past
 from harness.supply.engine import engine
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from harness.base.errors import CheckFailed, UsageError
+from harness.base.errors import CheckFailed, EnvironmentLacks, LabError, UsageError
 from harness.cli.common import (
     EnvName,
     FlavourName,
@@ -26,6 +26,9 @@ from harness.cli.common import (
     one_step,
     show_fact,
 )
+
+if TYPE_CHECKING:
+    from harness.lab.steps import Step
 
 
 @app.command()
@@ -85,19 +88,23 @@ def check(
 
     lab, steps = find_steps(what)
     runner = Runner(context(env, lab))
-    failed = 0
+    failed: list[LabError] = []
     for step in steps:
-        messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
+        _heading(step)
         try:
             runner.check(step, show_fact)
-        except CheckFailed as error:
-            failed += 1
+        except LabError as error:
+            failed.append(error)
             messages.print(f"  ✗ {error}", style="red", markup=False)
     if failed:
-        raise CheckFailed(
-            f"{failed} of {len(steps)} steps not passed",
+        summary = CheckFailed(
+            f"{len(failed)} of {len(steps)} steps not passed",
             hint=f"./lab solve {what} does it for you",
         )
+        # When the environment lacks something, no step can be solved.
+        if all(isinstance(error, EnvironmentLacks) for error in failed):
+            summary.exit_code, summary.hint = EnvironmentLacks.exit_code, failed[0].hint
+        raise summary
     messages.print(f"{len(steps)} of {len(steps)} steps passed", style="green")
 
 
@@ -108,17 +115,18 @@ def solve(
 ) -> None:
     """Do a step and all before it that are not done yet, or a whole lab."""
     from harness.lab.catalog import find_steps
-    from harness.session.runner import DONE, Runner
+    from harness.session.runner import Runner
 
     lab, steps = find_steps(what)
-    runner = Runner(context(env, lab))
-    for step in lab.steps[: steps[-1].number]:
-        if runner.progress.state(step) in DONE and step is not steps[-1]:
-            continue
-        messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
-        if runner.begun(step):
-            runner.undo(step)
-        runner.solve(step, show_fact)
+    one = len(steps) == 1
+    Runner(context(env, lab)).solve_through(
+        steps[-1], again=one, on_begin=_heading, on_fact=show_fact
+    )
+    messages.print(f"{what} is done", style="green", markup=False)
+
+
+def _heading(step: Step) -> None:
+    messages.print(f"Step {step.id}  {step.title}", style="bold", markup=False)
 
 
 @app.command()

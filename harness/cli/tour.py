@@ -25,7 +25,8 @@ from harness.base.redact import redact
 from harness.lab.access import Access
 from harness.lab.context import LabContext
 from harness.lab.steps import Lab, Step
-from harness.session.runner import SKIPPED, Runner
+from harness.session.progress import SKIPPED
+from harness.session.runner import Runner
 
 # A here-document of a long manifest would push the explanation off the screen.
 SHOWN_LINES = 14

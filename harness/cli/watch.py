@@ -96,8 +96,6 @@ class Watch:
                 explain.add_cause(error, self.runner.context, step)
                 self._cause = (known, str(error))
             missing = self._cause[1]
-        except Exception as error:  # a check met a state it does not know: the learner goes on
-            missing = f"the check could not be finished: {type(error).__name__}: {error}"
         return View(tuple(redact(fact) for fact in facts), redact(missing))
 
     def _rest(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from harness.base.errors import LabError
+from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.redact import Secret, redact, register
 from harness.base.wait import wait_for
 
@@ -46,10 +46,8 @@ class VaultRefused(LabError):
         )
 
 
-class VaultUnreachable(LabError):
+class VaultUnreachable(EnvironmentLacks):
     """No HTTP answer at all: refused, timed out, or TLS did not verify."""
-
-    exit_code = 3
 
 
 _HINTS = {

@@ -1,8 +1,8 @@
-"""The API server as a static pod: asked over HTTP, and put in the place of another one.
+"""The API server as a static pod: requests to it, and its replacement by a changed one.
 
-The kubelet runs what the manifest says. To change it, the process is ended and another manifest
-put there before the kubelet looks again: then whatever answers is the new one. The files of the
-last set-up that worked are kept on the node.
+The kubelet runs what the manifest says. To change it, the process is stopped and another
+manifest written before the kubelet looks again: an API server that answers from then on is the
+new one. The files of the last settings that worked are kept on the node.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.controlplane.settings import AUDIT_POLICY, ENCRYPTION, FOLDER, Docu
 GOOD = f"{FOLDER}/good"
 MANIFEST = f"{MANIFESTS}/{API_SERVER}.yaml"
 READY = "/readyz"
-# It lives, whatever it can read.
+# The process serves requests, whether or not it can decrypt what etcd holds.
 SERVES = "/livez"
 
 READY_SECONDS = 90.0
@@ -70,7 +70,7 @@ class ApiServer:
         return self.health("/version")[0] == 200
 
     def _ask(self, method: str, path: str, body: Document | None = None) -> Any:
-        # The client would try an answer of 429 again, and again; here it is an answer.
+        # The Kubernetes client would repeat a request that is answered with 429.
         api = self._kube.api
         return api.rest_client.pool_manager.request(
             method,
@@ -84,7 +84,7 @@ class ApiServer:
     # -- replacing ----------------------------------------------------------------------
 
     def good(self) -> dict[str, str]:
-        """The files of the last set-up that worked, by their places."""
+        """The files of the last settings that worked, by their paths."""
         names = (MANIFEST, ENCRYPTION, AUDIT_POLICY)
         found = self.node.read(*(f"{GOOD}{name}" for name in names))
         return {name.removeprefix(GOOD): text for name, text in found.items()}
@@ -94,7 +94,7 @@ class ApiServer:
         self.node.exchange(files)
         self.wait_ready(ready)
         if ready == READY:
-            # They would give up on one that is not.
+            # Controllers give up when the API server that they reach is not ready.
             self.node.renew_clients()
         self.node.remove(GOOD, *(name for name in (ENCRYPTION, AUDIT_POLICY) if name not in files))
         self.node.write_all({f"{GOOD}{name}": text for name, text in files.items()})
@@ -149,7 +149,7 @@ class ApiServer:
     # -- inside -------------------------------------------------------------------------
 
     def _kubelet_knows_pods(self) -> bool:
-        """Whether the kubelet has heard of its pods from the API: before, it runs no command."""
+        """Whether the kubelet knows its pods from the API: before, `exec` fails on them."""
         _, found = self.call("GET", f"/api/v1/nodes/{self.node.name}/proxy/pods")
         sources = (
             (pod["metadata"].get("annotations") or {}).get("kubernetes.io/config.source")

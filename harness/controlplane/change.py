@@ -1,9 +1,10 @@
-"""Other settings for the API server, changed safely and fast, and the plain ones brought back.
+"""Changing the API server's settings safely, and returning to the plain ones.
 
-A change is a restart (harness.controlplane.apiserver). The plain manifest and the last set-up
-that worked are kept on the node, so that a change that fails or is interrupted is taken back by
-itself or by the next `./lab up`. Every set-up that there was is kept in the state folder, with
-its keys. What happens to values in etcd when keys change: harness.controlplane.encryption.
+A change is a restart (harness.controlplane.apiserver). The plain manifest and the last settings
+that worked are kept on the node: a change that fails is rolled back at once, one that was
+interrupted by the next `./lab up`. All settings that were ever in use are kept in the state
+folder, with their keys. What happens to values in etcd when keys change is in
+harness.controlplane.encryption.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from harness.controlplane.settings import (
     ENCRYPTION,
     FOLDER,
     Document,
+    ManagedFlags,
     Plugin,
     Settings,
-    Told,
     advertised,
     document,
     dump,
@@ -70,11 +71,11 @@ class ControlPlane:
     # -- looking ------------------------------------------------------------------------
 
     def current(self) -> Settings:
-        """The settings as the files on the node say, whoever wrote them.
+        """The settings in the files on the node, by whomever they were written.
 
-        Raises LabError when the API server's manifest is missing or none.
+        Raises LabError when the API server's manifest is missing or is no manifest.
         """
-        # Each look at the node is a process in it: all files at once, then those that they name.
+        # Each read starts a process in the node: one reads these two, one the files they name.
         found = self.node.read(MANIFEST, kms_plugin.PLUGIN)
         if MANIFEST not in found:
             raise LabError(
@@ -82,16 +83,16 @@ class ControlPlane:
                 where=f"{self.node.name}:{MANIFEST}",
                 hint="./lab up puts the last good one back",
             )
-        told = Told.of(found[MANIFEST])
-        named = [name for name in (told.encryption, told.audit) if name]
+        flags = ManagedFlags.of(found[MANIFEST])
+        named = [name for name in (flags.encryption, flags.audit) if name]
         plugin = found.get(kms_plugin.PLUGIN)
         wanted = [*named, *kms_plugin.files_of(plugin)]
         files = self.node.read(*wanted) if wanted else {}
         settings = Settings(
-            _loaded(files.get(told.encryption)),
-            told.reload,
-            _loaded(files.get(told.audit)),
-            kms_plugin.told_of(plugin, files),
+            _loaded(files.get(flags.encryption)),
+            flags.reload,
+            _loaded(files.get(flags.audit)),
+            kms_plugin.plugin_of(plugin, files),
         )
         register_keys(settings.encryption)
         return settings
@@ -111,7 +112,7 @@ class ControlPlane:
     def audit_entries(self) -> list[Document]:
         """The API server's audit log, oldest first; [] when there is none."""
         lines = self.node.run(f"cat {AUDIT_LOG} 2>/dev/null || true").splitlines()
-        # The last line may be in the making.
+        # The API server may still be writing the last line.
         return [json.loads(line) for line in lines if line.endswith(b"}")]
 
     # -- changing -----------------------------------------------------------------------
@@ -129,7 +130,7 @@ class ControlPlane:
 
         `encryption` and `audit` are YAML or documents, None for none. `ready` is the path
         that must answer 200. When the new API server does not come up, the old settings are
-        put back and LabError tells its last words.
+        put back and the LabError quotes its last log lines.
         """
         old = self.current()
         new = Settings(
@@ -144,7 +145,7 @@ class ControlPlane:
 
     def apply(self, settings: Settings, *, ready: str = READY) -> float:
         """Restart the API server with exactly these settings; see `set`."""
-        self._say(_told(settings))
+        self._say(_in_words(settings))
         return self._change(settings, ready)
 
     def restart(self, *, ready: str = READY) -> float:
@@ -178,7 +179,7 @@ class ControlPlane:
         An API server with automatic reload takes it over within a minute.
         """
         new = document(source, "EncryptionConfiguration")
-        path = Told.of(self.node.read(MANIFEST).get(MANIFEST, "")).encryption
+        path = ManagedFlags.of(self.node.read(MANIFEST).get(MANIFEST, "")).encryption
         if not path:
             raise LabError("the API server has no encryption configuration that could be changed")
         self._say(f"# on the node: {path}, without a restart")
@@ -192,13 +193,13 @@ class ControlPlane:
     # -- repairing ----------------------------------------------------------------------
 
     def was_changed(self) -> bool:
-        """Whether anybody has ever changed settings here."""
+        """Whether the settings have ever been changed on this node."""
         return bool(self.node.read(PLAIN))
 
     def repair(self) -> str:
-        """Bring an API server back that somebody stopped or broke; a sentence, "" if it runs.
+        """Start an API server again that was stopped or broken; a sentence, "" if it runs.
 
-        One that was just started gets its time. Nothing is done on a node whose control plane
+        One that was just started is waited for. Nothing is done on a node whose control plane
         was never changed.
         """
         found = self._kept()
@@ -206,7 +207,7 @@ class ControlPlane:
             return ""
         good = self.server.good()
         if found.get(MANIFEST) in (found[PLAIN], good.get(MANIFEST, found[PLAIN])):
-            # As it should be: wait, as for any other start, unless it ends by itself from now on.
+            # The manifest is good: wait as for any other start, unless the process ends by itself.
             self.node.write(STOPPED, "")
             try:
                 self.server.wait_ready(SERVES)
@@ -215,7 +216,7 @@ class ControlPlane:
             else:
                 return ""
         with contextlib.suppress(LabError):
-            self.remember()  # there may be keys in what is replaced
+            self.remember()  # the settings that are replaced may hold keys
         for files in (good, {MANIFEST: found[PLAIN]}):
             if MANIFEST not in files:
                 continue
@@ -292,7 +293,7 @@ def _files(plain: str, settings: Settings) -> dict[str, str]:
 
 
 def _loaded(text: str | None) -> Document | None:
-    """A file on the node as a document; {} when somebody made it unreadable."""
+    """A file on the node as a document; {} when it is no YAML document."""
     if text is None:
         return None
     try:
@@ -302,7 +303,7 @@ def _loaded(text: str | None) -> Document | None:
     return found if isinstance(found, dict) else {}
 
 
-def _told(settings: Settings) -> str:
+def _in_words(settings: Settings) -> str:
     """The change in words, for the listener."""
     if settings.plain:
         return "# kube-apiserver: its plain settings again (a restart)"

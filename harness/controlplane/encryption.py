@@ -1,9 +1,9 @@
-"""No value in etcd without a key: what must happen to values before keys go.
+"""No value in etcd without a key: what must happen to values before keys are removed.
 
 Encryption at rest rewrites nothing by itself, so a configuration that is put back may leave
-values behind that it cannot read, in any namespace. `bring` leads to given settings by way of
-a bridge: a configuration that writes as the goal does and reads with every key that was ever
-seen. Over it the stranded values are written anew, and only then the other keys go.
+values behind that it cannot read, in any namespace. `migrate_to` applies a transitional
+configuration first: it writes as the goal does and reads with every key that was ever used
+here. With it the unreadable values are rewritten, and only then the other keys are removed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ REGISTRY = "/registry/"
 THREADS = 4
 SETTLE_SECONDS = 30.0
 _CONFLICT_TRIES = 5
-# Values that the API server keeps for itself, under no name that its API knows.
 _API_VERSION = "apiserver.config.k8s.io/v1"
 
 
 def writer_of(value: bytes) -> str:
-    """Who wrote a raw value: "aescbc:v1:NAME", or "" for a plain one."""
+    """The provider and key that wrote a raw value: "aescbc:v1:NAME", "" for a plain one."""
     if not value.startswith(ENCRYPTED):
         return ""
     words = value[len(ENCRYPTED) :].split(b":", 3)[:3]
@@ -39,12 +38,12 @@ def writer_of(value: bytes) -> str:
 
 
 def survey(plane: ControlPlane, prefix: str = REGISTRY) -> dict[str, str]:
-    """Every etcd key under `prefix` with who wrote its value."""
+    """Every etcd key under `prefix` with the writer of its value."""
     return {key: writer_of(value) for key, value in plane.node.values(prefix)}
 
 
 def writer(settings: Settings, resource: str) -> str:
-    """Who writes this resource with these settings; "" when nobody encrypts it."""
+    """The writer of this resource with these settings; "" when it is not encrypted."""
     names = [_name(provider) for provider in _providers(settings, resource)]
     return names[0] if names else ""
 
@@ -63,27 +62,30 @@ def resource_of(key: str) -> str:
     return f"{rest[0]}.{first}" if "." in first and rest else first
 
 
-def bring(plane: ControlPlane, goal: Settings, lost: Collection[str] = ()) -> list[str]:
-    """Lead the API server to these settings and leave no value that they cannot read.
+def migrate_to(
+    plane: ControlPlane, goal: Settings, discardable_namespaces: Collection[str] = ()
+) -> list[str]:
+    """Give the API server these settings and leave no value in etcd that they cannot read.
 
-    Values that nobody can read any more are deleted in the namespaces `lost`; elsewhere they
-    are named in a LabError. Returns sentences that say what was done; [] when all was so.
+    A value for which no key is left is deleted in one of the `discardable_namespaces`;
+    elsewhere it is named in a LabError. Returns sentences that say what was done; [] when
+    there was nothing to do.
     """
     done = [plane.repair()]
     present = plane.current()
-    stranded = _stranded(plane, goal)
-    if stranded:
-        copies = _copies(plane, stranded)
-        same = {resource_of(key) for key in stranded}
+    unreadable = _unreadable_now(plane, goal)
+    if unreadable:
+        copies = _copies(plane, unreadable)
+        resources = {resource_of(key) for key in unreadable}
         if not (
-            all(writer(present, resource) == writer(goal, resource) for resource in same)
-            and not _unreadable(present, stranded)
-            and copies.keys() == stranded.keys()
+            all(writer(present, resource) == writer(goal, resource) for resource in resources)
+            and not _unreadable(present, unreadable)
+            and copies.keys() == unreadable.keys()
         ):
-            plane.apply(_bridge(plane, goal, stranded), ready=SERVES)
-        _write_anew(plane, goal, copies, lost)
-        done.append(f"rewrote {len(stranded)} values in etcd")
-    if present != goal or stranded:
+            plane.apply(_transitional(plane, goal, unreadable), ready=SERVES)
+        _rewrite_all(plane, goal, copies, discardable_namespaces)
+        done.append(f"rewrote {len(unreadable)} values in etcd")
+    if present != goal or unreadable:
         plane.apply(goal)
         done.append(
             "returned the API server to its plain settings"
@@ -93,30 +95,31 @@ def bring(plane: ControlPlane, goal: Settings, lost: Collection[str] = ()) -> li
     return [line for line in done if line]
 
 
-def mend(plane: ControlPlane) -> str:
-    """Bring an API server back that does not run or lacks keys; a sentence, "" if all is well.
+def restore_readability(plane: ControlPlane) -> str:
+    """Repair an API server that does not run or lacks keys; a sentence, "" if all is well.
 
-    Every value that some known key reads becomes readable; settings are otherwise left alone.
+    Every value that some known key reads becomes readable; other settings stay as they are.
     """
     done = plane.repair()
     if not plane.was_changed():
         return done
     present = plane.current()
-    stranded = _stranded(plane, present)
-    if not stranded:
+    unreadable = _unreadable_now(plane, present)
+    if not unreadable:
         return done
-    bridge = _bridge(plane, present, stranded)
-    still = {key for key, wrote in stranded.items() if not reads(bridge, key, wrote)}
-    if still == stranded.keys():
+    transitional = _transitional(plane, present, unreadable)
+    still = {key for key, wrote in unreadable.items() if not reads(transitional, key, wrote)}
+    if still == unreadable.keys():
         return done
-    plane.apply(bridge, ready=SERVES)
-    return f"gave the API server the keys of {len(stranded) - len(still)} values back"
+    plane.apply(transitional, ready=SERVES)
+    return f"gave the API server the keys of {len(unreadable) - len(still)} values back"
 
 
 # -- inside -----------------------------------------------------------------------------
 
 
-def _stranded(plane: ControlPlane, goal: Settings) -> dict[str, str]:
+def _unreadable_now(plane: ControlPlane, goal: Settings) -> dict[str, str]:
+    """The values in etcd that these settings cannot read, with the writer of each."""
     return _unreadable(goal, survey(plane))
 
 
@@ -124,8 +127,8 @@ def _unreadable(settings: Settings, values: Mapping[str, str]) -> dict[str, str]
     return {key: wrote for key, wrote in values.items() if not reads(settings, key, wrote)}
 
 
-def _bridge(plane: ControlPlane, goal: Settings, stranded: Iterable[str]) -> Settings:
-    """Settings that write as `goal` and read with every key that is known."""
+def _transitional(plane: ControlPlane, goal: Settings, unreadable: Iterable[str]) -> Settings:
+    """Settings that write as `goal` does and read with every key that is known."""
     known = plane.memory.all()
     extra: list[Document] = [{"identity": {}}]
     for settings in (plane.current(), *known):
@@ -142,7 +145,7 @@ def _bridge(plane: ControlPlane, goal: Settings, stranded: Iterable[str]) -> Set
         for entry in (goal.encryption or {}).get("resources") or []
     ]
     covered = {name for entry in resources for name in entry["resources"]}
-    missing = sorted({resource_of(key) for key in stranded} - covered)
+    missing = sorted({resource_of(key) for key in unreadable} - covered)
     if missing:
         resources.append({"resources": missing, "providers": _unique(extra)})
     encryption = {
@@ -153,38 +156,41 @@ def _bridge(plane: ControlPlane, goal: Settings, stranded: Iterable[str]) -> Set
     return Settings(encryption, goal.reload, goal.audit, plugin)
 
 
-def _write_anew(
-    plane: ControlPlane, goal: Settings, copies: Mapping[str, Document], lost: Collection[str]
+def _rewrite_all(
+    plane: ControlPlane,
+    goal: Settings,
+    copies: Mapping[str, Document],
+    discardable_namespaces: Collection[str],
 ) -> None:
-    """Write every stranded value anew, from its copy where the bridge cannot read it."""
+    """Rewrite every unreadable value, from its copy where the API server cannot read it."""
 
     def left() -> dict[str, str]:
-        found = _stranded(plane, goal)
+        found = _unreadable_now(plane, goal)
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda key: rewrite(plane, key), found))
-        return _stranded(plane, goal)
+        return _unreadable_now(plane, goal)
 
-    # A KMS plugin that was just started may need a moment.
-    wait_for_end = any(wrote.startswith("kms:") for wrote in _stranded(plane, goal).values())
+    # A KMS plugin that was just started may need a moment before it decrypts.
+    by_kms = any(wrote.startswith("kms:") for wrote in _unreadable_now(plane, goal).values())
     remaining = left()
-    if remaining and wait_for_end:
-        remaining = _patiently(left)
+    if remaining and by_kms:
+        remaining = _repeatedly(left)
     for key in remaining:
         if key in copies:
             # The API server reads JSON as well as its own form.
             plane.node.put(key, json.dumps(copies[key]).encode())
-        elif key.removeprefix(REGISTRY).split("/")[1] in lost:
+        elif key.removeprefix(REGISTRY).split("/")[1] in discardable_namespaces:
             plane.node.erase(key)
     remaining = left() if remaining else {}
     if remaining:
         raise LabError(
-            "nobody has the key any more for what etcd holds under\n  " + "\n  ".join(remaining),
+            "no key is left that decrypts what etcd holds under\n  " + "\n  ".join(remaining),
             where=plane.node.name,
             hint="./lab down, then ./lab up; no other way is left",
         )
 
 
-def _patiently(left: Any) -> dict[str, str]:
+def _repeatedly(left: Any) -> dict[str, str]:
     remaining: dict[str, str] = {}
 
     def all_written() -> bool:
@@ -263,7 +269,7 @@ def _names(provider: Document) -> list[str]:
 
 
 def _single(provider: Document) -> list[Document]:
-    """A provider of several keys as several of one key each, without what no API server takes."""
+    """A provider of several keys as several of one key each; keys that are invalid are left out."""
     ((kind, options),) = provider.items()
     if kind not in _KEY_BYTES:
         return [provider]

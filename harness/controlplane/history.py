@@ -1,7 +1,8 @@
-"""Every set-up that the API server of an environment has had, in its state folder.
+"""All settings that the API server of an environment has had, in its state folder.
 
-Undo leads back to one of them, and while something in etcd may need a key, the key is here:
-a file for each set-up, readable by its owner only, named by a digest that tells nothing.
+Undo returns to one of them, and as long as a value in etcd may need a key, the key is kept
+here: a file for each settings, readable by its owner only, named by a digest that reveals
+nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from harness.controlplane.settings import Settings, register_keys
 
 
 class Memory:
-    """The set-ups that are kept in `folder`."""
+    """The settings that are kept in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, settings: Settings) -> str:
-        """Keep a set-up; returns the name to `recall` it by."""
+        """Keep settings; returns the name to `recall` them by."""
         name = settings.digest()
         file = self._file(name)
         if not file.exists():
@@ -28,7 +29,7 @@ class Memory:
         return name
 
     def recall(self, name: str) -> Settings:
-        """The set-up that was kept under this name. Raises LabError when there is none."""
+        """The settings that were kept under this name. Raises LabError when there are none."""
         found = read_json(self._file(name))
         if not found:
             raise LabError(
@@ -41,12 +42,12 @@ class Memory:
         return settings
 
     def all(self) -> list[Settings]:
-        """Every set-up that is kept."""
+        """All settings that are kept."""
         names = (file.stem.removeprefix("settings-") for file in self._files())
         return [self.recall(name) for name in names]
 
     def forget(self) -> None:
-        """Remove them all, and with them their keys."""
+        """Remove all settings, and with them their keys."""
         for file in self._files():
             file.unlink(missing_ok=True)
 

@@ -10,27 +10,27 @@ from harness.controlplane.apiserver import EVERY, READY_SECONDS, STOP_SECONDS, p
 from harness.controlplane.node import Node
 from harness.controlplane.settings import FOLDER, PLUGIN_FILES, SOCKETS, Plugin, dump
 
-# What the node remembers of it, so that whoever comes later knows which files are its own.
+# The record of the plugin on the node: `stop` reads from it which files to remove.
 PLUGIN = f"{FOLDER}/plugin.json"
 
 
 def present(node: Node) -> Plugin | None:
     """The plugin that the node has, None for none."""
-    told = node.read(PLUGIN).get(PLUGIN)
-    return told_of(told, node.read(*files_of(told))) if told else None
+    record = node.read(PLUGIN).get(PLUGIN)
+    return plugin_of(record, node.read(*files_of(record))) if record else None
 
 
-def files_of(told: str | None) -> list[str]:
-    """The paths of the files that the plugin in the text of PLUGIN has."""
-    return [f"{PLUGIN_FILES}/{name}" for name in json.loads(told)["files"]] if told else []
+def files_of(record: str | None) -> list[str]:
+    """The paths of the plugin's files, from the text of PLUGIN."""
+    return [f"{PLUGIN_FILES}/{name}" for name in json.loads(record)["files"]] if record else []
 
 
-def told_of(told: str | None, files: Mapping[str, str]) -> Plugin | None:
+def plugin_of(record: str | None, files: Mapping[str, str]) -> Plugin | None:
     """The plugin in the text of PLUGIN, with its files from among these (path to text)."""
-    if not told:
+    if not record:
         return None
-    kept = json.loads(told)
-    found = {path.rpartition("/")[2]: files[path] for path in files_of(told) if path in files}
+    kept = json.loads(record)
+    found = {path.rpartition("/")[2]: files[path] for path in files_of(record) if path in files}
     return Plugin(kept["pod"], found, kept["user"])
 
 
@@ -60,7 +60,7 @@ def start(node: Node, plugin: Plugin) -> None:
 
 
 def stop(node: Node) -> None:
-    """Take it away and wait until it has ended: its last act is to give its token back."""
+    """Remove the plugin and wait until it has ended: before that it revokes its token."""
     plugin = present(node)
     if plugin is None:
         return

@@ -1,8 +1,9 @@
-"""What an API server is told beyond kubeadm's settings, and its static pod's manifest for it.
+"""The API server's settings that labs change, and its static pod's manifest for them.
 
-`Settings` are the few that labs change: encryption at rest, an audit policy, a KMS plugin
-beside it. `manifest` puts them into the plain manifest, `read` finds them in one, whoever
-wrote it. No I/O: the files that a manifest names are somebody else's (harness.controlplane.change).
+`Settings` are encryption at rest, an audit policy and a KMS plugin beside the API server.
+`manifest` puts them into the plain manifest of kubeadm; `ManagedFlags` finds them in any
+manifest, whether the harness or a person wrote it. No I/O: harness.controlplane.change reads
+and writes the files that a manifest names.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the API server is told; the default is kubeadm's plain set-up.
+    """The API server's settings that labs change; the default is kubeadm's plain set-up.
 
     `encryption` is an EncryptionConfiguration, `audit` an audit Policy. With `reload` the API
     server looks at the encryption configuration each minute and takes a changed one over.
@@ -75,7 +76,7 @@ class Settings:
         return self == Settings()
 
     def to_json(self) -> Document:
-        """A JSON object with everything in it, keys too: for files that only their owner reads."""
+        """A JSON object of all settings, keys included: for files that only their owner reads."""
         plugin = self.plugin
         return {
             "encryption": self.encryption,
@@ -97,7 +98,7 @@ class Settings:
         )
 
     def digest(self) -> str:
-        """The same for equal settings; tells nothing about the keys."""
+        """A name for these settings: equal settings have the same one. It reveals no key."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -109,7 +110,7 @@ def document(source: str | Document | None, kind: str) -> Document | None:
     try:
         found = yaml.safe_load(source) if isinstance(source, str) else source
     except yaml.YAMLError as error:
-        # Its text would show the line, and a key may stand in it.
+        # The text of the YAML error would show the line, and the line may hold a key.
         mark = getattr(error, "problem_mark", None)
         raise UsageError(
             f"this {kind} is not YAML" + (f": line {mark.line + 1}" if mark else ""),
@@ -122,7 +123,7 @@ def document(source: str | Document | None, kind: str) -> Document | None:
 
 
 def register_keys(encryption: Document | None) -> None:
-    """Have every key of an EncryptionConfiguration masked wherever text is printed."""
+    """Make `redact` mask every key of an EncryptionConfiguration."""
     for _, key in keys_of(encryption):
         if isinstance(key.get("secret"), str):
             Secret(key["secret"])
@@ -142,8 +143,8 @@ def keys_of(encryption: Document | None) -> list[tuple[str, Document]]:
 def manifest(plain: str, settings: Settings, change: str) -> str:
     """The manifest of an API server with these settings; `plain` itself when there are none.
 
-    `change` goes into an annotation: the kubelet then sees another pod, not the old one with
-    a container that has failed before.
+    `change` becomes an annotation: the kubelet then sees a different pod and starts it at
+    once, instead of backing off because the old one has failed before.
     """
     if settings.encryption is None and settings.audit is None:
         return plain
@@ -165,27 +166,27 @@ def manifest(plain: str, settings: Settings, change: str) -> str:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a manifest tells its API server of what labs change: files' paths, "" for none."""
+class ManagedFlags:
+    """The flags of an API server that labs change: the files' paths, "" where one is not set."""
 
     encryption: str = ""
     reload: bool = False
     audit: str = ""
 
     @classmethod
-    def of(cls, text: str) -> Told:
-        """What stands in a manifest. Raises LabError when it is none."""
+    def of(cls, text: str) -> ManagedFlags:
+        """The flags in a manifest. Raises LabError when the text is no manifest of a pod."""
         flags = _flags(_pod(text))
         return cls(flags.get(_ENCRYPTION, ""), flags.get(_RELOAD) == "true", flags.get(_POLICY, ""))
 
 
 def is_plain(text: str) -> bool:
-    """Whether a manifest tells nothing of what labs change."""
+    """Whether a manifest sets none of the flags that labs change."""
     return not set(_flags(_pod(text))) & set(_OURS)
 
 
 def advertised(text: str) -> str:
-    """The address under which a manifest's API server lets itself be found; "" for none."""
+    """The address that a manifest's API server advertises; "" when it names none."""
     return _flags(_pod(text)).get("--advertise-address", "")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.base.errors import CheckFailed, LabError
+from harness.base.errors import CheckFailed, CheckUnfinished, LabError
 from harness.base.redact import redact
 from harness.diagnosis import login, policy, server
 from harness.diagnosis.chain import Chain, Finding
@@ -68,7 +68,8 @@ def add_cause(error: LabError, lab: LabContext, step: Step) -> None:
     without a hint: it may be about something else. When the diagnosis itself fails, the
     failure stays what it was.
     """
-    if step.diagnoses is None and isinstance(error, CheckFailed):
+    finished = isinstance(error, CheckFailed) and not isinstance(error, CheckUnfinished)
+    if step.diagnoses is None and finished:
         return
     try:
         login = step.diagnoses(lab) if step.diagnoses else LoginPath()

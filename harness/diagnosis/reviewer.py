@@ -17,7 +17,6 @@ from cryptography import x509
 from kubernetes import client
 
 from harness.clients.kube import REQUEST_SECONDS, Kube
-from harness.clients.vault_audit import AuditLog
 from harness.diagnosis.chain import Chain, Finding
 
 REVIEWER = "reviewer"
@@ -153,7 +152,8 @@ def _delegators(kube: Kube, namespace: str) -> list[str]:
 
 def _config_written(chain: Chain) -> str:
     """When the auth method's configuration was last written, by Vault's audit log; or ""."""
-    log = AuditLog(chain.lab.access.audit_log).responses(f"auth/{chain.path.mount}/config")
+    # The method is the lab's own: nothing before the lab's first step concerns it.
+    log = chain.lab.audit_since(1).responses(f"auth/{chain.path.mount}/config")
     times = [
         str(entry["time"])
         for entry in log

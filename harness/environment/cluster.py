@@ -83,8 +83,8 @@ class Cluster:
             return True
         if node.status != "running":
             node.start()
-        # Somebody may have broken or half-changed the API server's settings.
-        encryption.mend(self._control_plane())
+        # The API server's settings may be broken, or a change of them was interrupted.
+        encryption.restore_readability(self._control_plane())
         self.wait_ready()
         return False
 

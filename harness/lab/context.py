@@ -191,12 +191,25 @@ class LabContext:
 
         So a check can ask "did this happen?" and an undone step has not happened.
         """
-        start = read_json(self.baseline(self.step)).get("audit", 0) if self.step else 0
-        return AuditLog(self.access.audit_log, start)
+        return self.audit_since(self.step.number if self.step else 1)
+
+    def audit_since(self, number: int) -> AuditLog:
+        """Vault's audit log from the beginning of the step with this number.
+
+        Without one, from that of the nearest step before it, or from the last reset.
+        """
+        begun = (self.folder / f"before-{n}.json" for n in range(number, 0, -1))
+        file = next((file for file in begun if file.exists()), self.last_reset)
+        return AuditLog(self.access.audit_log, int(read_json(file).get("audit", 0)))
 
     def baseline(self, step: Step) -> Path:
         """The file that holds the state before a step (harness.session.runner)."""
         return self.folder / f"before-{step.number}.json"
+
+    @property
+    def last_reset(self) -> Path:
+        """The file that says where the audit log ended when the lab was last reset."""
+        return self.folder / "last-reset.json"
 
     # -- for the engine -----------------------------------------------------------------
 

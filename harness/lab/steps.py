@@ -114,7 +114,8 @@ class Lab:
 
     `number` is two digits ("01") and orders the labs; `minutes` is the time a learner
     needs; `goal` is one sentence. `needs` names the integrations the environment must
-    have before the first step (harness.integrations). A `draft` works but has not been
+    have before the first step (harness.integrations); `snapshots` what a snapshot holds
+    beside Vault and the cluster ("control_plane"). A `draft` works but has not been
     proved everywhere yet: it is told, tested and listed only with LAB_DRAFTS=1.
     """
 
@@ -123,6 +124,7 @@ class Lab:
     minutes: int
     goal: str
     needs: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
     draft: bool = False
     remember: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)

@@ -25,7 +25,8 @@ from harness.lab.steps import Lab, Step, listen
 from harness.notebook import kernel
 from harness.notebook.source import source_of
 from harness.session.hints import next_hint
-from harness.session.runner import CHECKED, Runner
+from harness.session.progress import CHECKED, SKIPPED
+from harness.session.runner import Runner
 from harness.supply import surroundings
 
 ENVIRONMENT_VARIABLE = "LAB_ENV"
@@ -63,18 +64,14 @@ class NotebookLab(LabContext):
 
     def solve(self, name: str | int, *, with_earlier: bool = False) -> None:
         """Show the code of this step and run it; with `with_earlier`, all up to it."""
-        target = self.lab.find(name)
-        steps = [target]
-        if with_earlier:
-            earlier = self.lab.steps[: target.number - 1]
-            steps = [s for s in earlier if not self.runner.progress.state(s)] + steps
-        for step in steps:
-            print(f"# Step {step.id}: {step.title}\n{source_of(step).code}\n")
-            if self.runner.begun(step):
-                # A step done by half would stand in the way of the whole one.
-                self.runner.undo(step)
-            seconds = self.runner.solve(step, _holds)
-            print(f"Step {step.number} was done for you in {seconds:.1f}s.")
+        self.runner.solve_through(
+            self.lab.find(name),
+            again=True,
+            alone=not with_earlier,
+            on_begin=_show_code,
+            on_fact=_holds,
+            on_done=_done_for_you,
+        )
 
     def reset(self, name: str | int | None = None) -> None:
         """Return to the state before this step; without a name, remove all of the lab."""
@@ -107,7 +104,7 @@ class NotebookLab(LabContext):
         if number != self.lab.number:
             return
         self._running = self.lab.find(step)
-        if self.runner.progress.state(self._running) and not self._running.observe:
+        if self.runner.progress.done(self._running) and not self._running.observe:
             print(
                 f"Step {step} was done before. If this cell now collides with what it left: "
                 f'lab.reset("{self._running.name}"), then run it again.'
@@ -147,12 +144,24 @@ def open_lab(number: str) -> NotebookLab:
     step = opened.runner.next_step()
     if step:
         opened.runner.begin(step)
-    done = sum(bool(opened.runner.progress.state(s)) for s in lab.steps)
+    progress = opened.runner.progress
+    done = sum(progress.done(one) for one in lab.steps)
+    skipped = sum(progress.state(one) == SKIPPED for one in lab.steps)
     print(
-        f"Lab {lab.number}, {lab.title}: {done} of {len(lab.steps)} steps done in "
-        f"environment {environment.name}." + (f" Next: step {step.number}." if step else "")
+        f"Lab {lab.number}, {lab.title}: {done} of {len(lab.steps)} steps done"
+        + (f", {skipped} skipped" if skipped else "")
+        + f" in environment {environment.name}."
+        + (f" Next: step {step.number}." if step else "")
     )
     return opened
+
+
+def _show_code(step: Step) -> None:
+    print(f"# Step {step.id}: {step.title}\n{source_of(step).code}\n")
+
+
+def _done_for_you(step: Step, seconds: float) -> None:
+    print(f"Step {step.number} was done for you in {seconds:.1f}s.")
 
 
 def _holds(fact: str) -> None:

@@ -47,14 +47,6 @@ def turns(labs: Iterable[Lab]) -> list[Turn]:
     ]
 
 
-@dataclass(frozen=True)
-class _Before:
-    """The state that a step began with."""
-
-    inventory: inventory.Inventory
-    settings: str
-
-
 @dataclass
 class Proof:
     """Proves the steps of one lab, from a clean start.
@@ -65,7 +57,7 @@ class Proof:
     runner: Runner
     failed: str = ""
     _reached: int = field(default=-1, init=False)
-    _before: dict[str, _Before] = field(default_factory=dict, init=False)
+    _before: dict[str, inventory.Inventory] = field(default_factory=dict, init=False)
 
     def take(self, turn: Turn) -> None:
         """Prove one turn; what comes before it is done first. Raises what went wrong."""
@@ -95,8 +87,7 @@ class Proof:
 
     def _remember(self, step: Step) -> None:
         self.runner.begin(step)
-        taken = inventory.take(self.runner.context)
-        self._before[step.name] = _Before(taken, self.runner.control_plane())
+        self._before[step.name] = inventory.take(self.runner.context)
 
     def _prove(self, step: Step) -> None:
         runner = self.runner
@@ -116,9 +107,7 @@ class Proof:
     def _undo(self, step: Step) -> None:
         runner, before = self.runner, self._before[step.name]
         runner.undo(step)
-        left = inventory.difference(before.inventory, inventory.take(runner.context))
-        if runner.control_plane() != before.settings:
-            left.append("the API server's settings are others")
+        left = inventory.difference(before, inventory.take(runner.context))
         if left:
             raise NotProven(
                 f"undoing step {step.id} did not return to the state before it:\n  "

@@ -2,9 +2,9 @@
 
 To the lab belong its namespaces (`lab01`, `lab01-…`) with all that is in them, objects
 elsewhere that bear its label, and cluster-wide objects that are named after it. Every
-kind that the API server can list and delete is asked for once, across all namespaces:
-some fifty small requests, a tenth of a second. What Kubernetes makes by itself in every
-namespace is left out, and so is what the server fills in: only what a person decided counts.
+kind that the API server can list and delete is listed once, across all namespaces: some
+fifty small requests, a tenth of a second. Objects that Kubernetes makes by itself in every
+namespace are left out, and so are the fields that the server fills in.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import urllib3
 
 from harness.base.errors import EnvironmentLacks
 from harness.clients.kube import LAB_LABEL, REQUEST_SECONDS, KubeRefused, Object
-from harness.snapshot.copies import Safe
+from harness.snapshot.copies import SecretCopies
 from harness.snapshot.manifest import clean
 from harness.snapshot.model import Item
 
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _NEEDED_VERBS = {"list", "create", "delete"}
 
-# Made and remade by Kubernetes itself, or not a lab's to delete.
+# Kubernetes makes these by itself, or a lab must not delete them.
 _SKIPPED = frozenset(
     {
         "apiservices",
@@ -45,10 +45,11 @@ _SKIPPED = frozenset(
     }
 )
 _EVERYWHERE = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
-# Objects that controllers make and replace at will, for an owner that is what counts.
+# Controllers make and replace these for an owner; only the owner counts.
 _MACHINERY = frozenset(
     {"ControllerRevision", "Job", "Pod", "ReplicaSet", "SecretProviderClassPodStatus"}
 )
+_SERVER_ERRORS = (500, 502, 503, 504)
 _BUILT_IN = re.compile(r"|apps|batch|autoscaling|policy|.*\.k8s\.io")
 
 
@@ -64,12 +65,12 @@ class KubeKind:
 
     @property
     def api_version(self) -> str:
-        """As it stands in a manifest: `v1`, `apps/v1`."""
+        """The apiVersion in a manifest: `v1`, `apps/v1`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def custom(self) -> bool:
-        """Whether a CustomResourceDefinition stands behind it, so that finalizers may wait."""
+        """Whether it is a custom resource: its operator may have set finalizers."""
         return not _BUILT_IN.fullmatch(self.group)
 
     def path(self, namespace: str = "", name: str = "") -> str:
@@ -82,11 +83,13 @@ class KubeKind:
 class ClusterState:
     """Requests to one API server by path, and the items of one lab in it."""
 
-    def __init__(self, api: Any, prefix: str, number: str, safe: Safe) -> None:
+    def __init__(self, api: Any, prefix: str, number: str, copies: SecretCopies) -> None:
         self._api = api
         self.prefix = prefix
         self.number = number
-        self.safe = safe
+        self.copies = copies
+        # The kinds that the last `collect` could not list, by their path, and why.
+        self.unreadable: dict[str, str] = {}
 
     def ask(
         self,
@@ -149,6 +152,7 @@ class ClusterState:
 
     def collect(self, pool: Executor) -> list[Item]:
         """Every item of the lab in the cluster."""
+        self.unreadable = {}
         kinds = self.kinds()
         paths = {(kind.api_version, kind.name): kind for kind in kinds}
         listed = pool.map(lambda kind: self._list(kind), kinds)
@@ -158,12 +162,16 @@ class ClusterState:
             for entry in entries
             if self._ours(kind, entry["metadata"])
         ]
-        leaving = {item.path for item in items if item.leaving}
-        return [replace(i, leaving=True) if i.parent in leaving else i for i in items]
+        terminating = {item.path for item in items if item.terminating}
+        return [replace(i, terminating=True) if i.parent in terminating else i for i in items]
 
     def _list(self, kind: KubeKind) -> list[Object]:
-        # A kind may go between discovery and list, or its conversion webhook may be down.
-        status, answer = self.ask("GET", kind.path(), allow=(404, 405))
+        # A kind may be deleted between discovery and list. One of a custom resource cannot be
+        # listed while its conversion webhook, or the server behind its API, does not answer.
+        broken = _SERVER_ERRORS if kind.custom else ()
+        status, answer = self.ask("GET", kind.path(), allow=(404, 405, *broken))
+        if status in broken:
+            self.unreadable[kind.path()] = str(answer.get("message"))
         return list(answer.get("items") or []) if status == 200 else []
 
     def _ours(self, kind: KubeKind, metadata: Object) -> bool:
@@ -182,11 +190,11 @@ class ClusterState:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         manifest = clean({**entry, "apiVersion": kind.api_version, "kind": kind.name})
         if kind.name == "Secret":
-            sum_, copy, kept = self.safe.keep(manifest), None, True
+            sum_, copy, kept = self.copies.keep(manifest), None, True
         else:
-            sum_, copy, kept = self.safe.sort(manifest)
+            sum_, copy, kept = self.copies.split(manifest)
         owners = metadata.get("ownerReferences") or []
-        leaving = "deletionTimestamp" in metadata
+        terminating = "deletionTimestamp" in metadata
         return Item(
             kind.path(namespace, name),
             kind.name,
@@ -195,8 +203,8 @@ class ClusterState:
             kind="custom" if kind.custom else "",
             copy=copy,
             kept=kept,
-            passing=bool(owners) or leaving,
-            leaving=leaving,
+            ephemeral=bool(owners) or terminating,
+            terminating=terminating,
             parent=f"/api/v1/namespaces/{namespace}" if namespace else "",
             owner=_owner(owners, namespace, paths) if kind.name in _MACHINERY else "",
         )

@@ -1,14 +1,14 @@
 """Copies of secret values for `reset`, kept in the one place that may hold them: Vault.
 
 An inventory on disk holds HMACs only. The value behind an HMAC is written to the
-cubbyhole of the environment's root token, under that HMAC: a store that no other token
-can read, that is no mount of any lab and that ends with the token. That is how a secret
-which a learner destroyed can come back exactly. Values of one lab lie under one folder,
-which goes when the whole lab is wiped.
+cubbyhole of the environment's root token, under that HMAC: no other token can read that
+store, it belongs to no lab, and it ends with the token. So a secret that a learner
+destroyed comes back exactly. The values of one lab lie in one folder, which is deleted
+when the whole lab is wiped.
 
-A version of a KV secret never changes, so each is read once: an index remembers its HMAC,
-also for the time when it is deleted. That keeps the administrator's own reads, which
-learners see in the audit log, few.
+A version of a KV secret never changes, so each is read once: an index keeps its HMAC even
+after the version was deleted. Learners see the administrator's reads in the audit log;
+this keeps them few.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from harness.snapshot.model import canonical, sum_of
 _INDEX = "index"
 
 
-class Safe:
+class SecretCopies:
     """The secret copies of one lab. Thread-safe; nothing is written before `flush`."""
 
     def __init__(self, http: VaultHTTP, key: str, lab: str) -> None:
@@ -39,7 +39,7 @@ class Safe:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Read the index; to be called before `recall`."""
+        """Read the index. Call it before `recall`."""
         self._stored_index = self.find(_INDEX) or {}
         self._index = dict(self._stored_index)
 
@@ -60,15 +60,15 @@ class Safe:
         """The HMAC of what was once kept as `name`; "" when there is none."""
         return self._index.get(name, "")
 
-    def sort(self, content: Any) -> tuple[str, Any, bool]:
-        """`content` as an item's sum, copy and kept: what holds a secret goes into the safe."""
+    def split(self, content: Any) -> tuple[str, Any, bool]:
+        """`content` as an item's sum, copy and kept; only what holds no secret is the copy."""
         text = canonical(content)
         if redact(text) != text:
             return self.keep(content), None, True
         return self.sum(content), content, False
 
     def flush(self, pool: Executor) -> None:
-        """Write what is pending and not there yet."""
+        """Write the pending copies that Vault does not have yet."""
         with self._lock:
             pending, self._pending = self._pending, {}
         missing = pending.keys() - set(self._names()) if pending else set()

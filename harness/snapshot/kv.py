@@ -1,4 +1,4 @@
-"""Finding the secrets of a KV store, of either version, without putting them anywhere.
+"""Finding the secrets of a KV store, of either version, without storing any value.
 
 A secret of version 1 is an HMAC of its data. One of version 2 is its settings, its custom
 metadata and its versions, each with the HMAC of its data. Times of creation do not count.
@@ -42,7 +42,7 @@ def secrets(vault: VaultState, mount: Item) -> Iterator[Item]:
         for name in vault.walk(at):
             data = vault.read(at + name)
             if data is not None:
-                sum_ = vault.safe.keep(data)
+                sum_ = vault.copies.keep(data)
                 yield Item(
                     at + name, "secret", at + name, sum_, "kv1", kept=True, parent=mount.path
                 )
@@ -52,7 +52,7 @@ def secrets(vault: VaultState, mount: Item) -> Iterator[Item]:
     for name in vault.walk(f"{at}metadata/"):
         content = _secret(vault, at, name, expires)
         if content is not None:
-            sum_ = vault.safe.sum(without_hidden(content))
+            sum_ = vault.copies.sum(without_hidden(content))
             path = f"{at}metadata/{name}"
             yield Item(path, "secret", at + name, sum_, "kv2", content, parent=mount.path)
 
@@ -68,10 +68,10 @@ def _secret(vault: VaultState, at: str, name: str, expires: bool) -> dict[str, A
         entry = answer["versions"][number]
         state = version_state(entry, expires)
         identity = f"{at}{name}@{number}@{entry.get('created_time')}"
-        held = "" if state == "destroyed" else vault.safe.recall(identity)
+        held = "" if state == "destroyed" else vault.copies.recall(identity)
         if state == "alive" and not held:
             data = vault.read(f"{at}data/{name}", version=number)
-            held = vault.safe.keep(data.get("data"), identity) if data else ""
+            held = vault.copies.keep(data.get("data"), identity) if data else ""
         versions[number] = {"state": state, "sum": held}
     return {
         "current": answer.get("current_version"),
@@ -86,7 +86,7 @@ def _expires(settings: Mapping[str, Any]) -> bool:
 
 
 def without_hidden(secret: Mapping[str, Any]) -> dict[str, Any]:
-    """A KV 2 secret as it can be seen: what a deleted version held is known by luck only."""
+    """A KV 2 secret without the HMACs of deleted versions: they are known for some only."""
     versions = {
         number: version if version["state"] == "alive" else {**version, "sum": ""}
         for number, version in secret["versions"].items()

@@ -1,4 +1,4 @@
-"""What of a stored Kubernetes object was decided by somebody, and what was filled in.
+"""Which part of a stored Kubernetes object was written by a client, and which filled in.
 
 `clean` turns an object that the API server returned back into a manifest: without status,
 identifiers, times and whatever controllers and defaults of the moment have added. Two
@@ -32,7 +32,7 @@ _TOKEN_VOLUME = "kube-api-access-"  # noqa: S105 - the prefix of a volume's name
 
 
 def clean(entry: Object) -> Object:
-    """The object as a person would have to write it to get it: no status, no server's filling."""
+    """The manifest that a person would write for this object: no status, no default values."""
     body: Object = json.loads(json.dumps({k: v for k, v in entry.items() if k != "status"}))
     body["metadata"] = {k: v for k, v in body["metadata"].items() if k in _METADATA and v}
     _drop(body["metadata"], "annotations", _NOISY_ANNOTATIONS)
@@ -95,11 +95,11 @@ def _tidy_job(body: Object) -> None:
 
 def _tidy_secret(body: Object) -> None:
     if body.get("type") == "kubernetes.io/service-account-token":
-        body.pop("data", None)  # the token controller fills it
+        body.pop("data", None)  # the token controller writes it
 
 
 def _tidy_workload(body: Object) -> None:
-    # When an operator or `kubectl rollout restart` restarted it last is not what it is.
+    # The time of the last restart, by an operator or `kubectl rollout restart`, is no change.
     template = (body.get("spec") or {}).get("template")
     if template:
         _drop(template.setdefault("metadata", {}), "annotations", _RESTARTED)

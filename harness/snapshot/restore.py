@@ -1,25 +1,23 @@
 """Returning a lab to an earlier state, or removing it: derived from state, then verified.
 
-`restore` takes the present inventory, plans what leads back to the stored one, does it,
-and looks again, because controllers act in the meantime. It ends when nothing differs,
-or raises one LabError that names all that is left. Nothing outside the lab is touched,
-and nothing at all when Vault or the cluster cannot answer.
+`restore` takes the present inventory, plans the actions that lead back to the stored one,
+does them and takes the inventory again, because controllers act in the meantime. It ends
+when nothing differs, or raises one LabError that names all that is left. Nothing outside
+the lab is touched, and nothing at all when Vault or the cluster cannot answer.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from harness.base.errors import GaveUp, LabError, UsageError
 from harness.base.wait import wait_for
-from harness.snapshot import restore_cluster, restore_vault
 from harness.snapshot.model import differences
 from harness.snapshot.plan import WORKLOADS, Action, plan
-from harness.snapshot.take import THREADS, Inventory, Surroundings
+from harness.snapshot.take import THREADS, Inventory, LabState
 
 if TYPE_CHECKING:
     from harness.lab.context import LabContext
@@ -27,12 +25,12 @@ if TYPE_CHECKING:
 # A limit, not a duration: namespaces can take that long to finish.
 SETTLE_SECONDS = 30
 EVERY = 0.2
-# So many looks at the same remainder, acted upon each time, show that acting does not help.
-LOOKS = 3
-# After so many looks, what a program of the earlier state logs in for is left to it: it
-# would log in again for ever.
-STRICT_LOOKS = 2
-_GOT_ANEW = ("token", "lease", "entity")
+# The same actions in so many rounds show that doing them does not help.
+MAX_IDENTICAL_ROUNDS = 3
+# From this round on, what a program of the earlier state gets by logging in is left to it:
+# the program would log in again for ever.
+STRICT_ROUNDS = 2
+_BY_LOGIN = ("token", "lease", "entity")
 
 
 def restore(context: LabContext, baseline: Inventory) -> list[str]:
@@ -42,14 +40,14 @@ def restore(context: LabContext, baseline: Inventory) -> list[str]:
     another lab or environment, EnvironmentLacks before anything is changed when Vault or
     the cluster does not answer.
     """
-    around = Surroundings(context)
-    if (baseline.lab, baseline.environment) != (context.lab.number, around.environment):
+    state = LabState(context)
+    if (baseline.lab, baseline.environment) != (context.lab.number, state.environment):
         raise UsageError(
             "the stored state is of another lab or environment, so it cannot be returned to",
             where=f"lab {context.lab.number}, environment {context.access.name}",
             hint=f"./lab reset {context.lab.number}",
         )
-    return _Return(around, baseline, patient=True).run()
+    return _RestoreLoop(state, baseline, patient=True).run()
 
 
 def wipe(context: LabContext) -> list[str]:
@@ -58,32 +56,37 @@ def wipe(context: LabContext) -> list[str]:
     Namespaces are left to finish by themselves; `LabContext.prepare` waits for that
     where it matters. Raises like `restore`.
     """
-    around = Surroundings(context)
-    nothing = Inventory(context.lab.number, around.environment)
-    done = _Return(around, nothing, patient=False).run()
-    around.safe.empty()
+    state = LabState(context)
+    nothing = Inventory(context.lab.number, state.environment)
+    done = _RestoreLoop(state, nothing, patient=False).run()
+    for provider in state.providers:
+        provider.forget()
     return done
 
 
 @dataclass
-class _Return:
-    """One way back: look, act, look again, until nothing differs or nothing helps.
+class _RestoreLoop:
+    """Take, act, take again, until nothing differs or acting does not help.
 
-    `patient`: namespaces on their way out are waited for. `unrest`: what something that
-    runs in the earlier state has got anew since the way back began; it may keep that.
+    `patient`: namespaces that are being deleted are waited for. `churn`: what a program of
+    the earlier state has got by logging in since the loop began; it may keep that.
     """
 
-    around: Surroundings
+    state: LabState
     baseline: Inventory
     patient: bool
     done: list[str] = field(default_factory=list)
     failed: dict[str, LabError] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
     seen: list[frozenset[str]] = field(default_factory=list)
-    unrest: set[str] = field(default_factory=set)
+    churn: set[str] = field(default_factory=set)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> list[str]:
-        """Go all the way; raise LabError with what is left."""
+        """Restore; raise LabError with what is left."""
+        self.state.require_ready()
+        for provider in self.state.providers:
+            self.done += provider.prepare(self.baseline)
         try:
             wait_for(
                 f"lab {self.baseline.lab} to return to its earlier state",
@@ -92,61 +95,59 @@ class _Return:
                 every=EVERY,
             )
         except GaveUp as gave_up:
-            self._look()  # what was done last may have been enough
+            self._look()  # the last actions may have been enough
             if self.left:
                 raise self._report() from gave_up
         if self.left:
             raise self._report()
-        return list(dict.fromkeys(self.done))
+        skipped = [f"left out {path}: {why}" for path, why in self.unreadable.items()]
+        return list(dict.fromkeys(self.done + skipped))
 
     def _round(self) -> bool:
         """Look and act once; True when there is no more to do or no more can be done."""
-        ready, leaving = self._look()
+        ready, terminating = self._look()
         if not ready:
-            return not leaving
+            return not terminating
         self.seen.append(frozenset(action.item.path for action in ready))
-        if len(self.seen) >= LOOKS and len(set(self.seen[-LOOKS:])) == 1 and not leaving:
+        last = self.seen[-MAX_IDENTICAL_ROUNDS:]
+        if len(last) == MAX_IDENTICAL_ROUNDS and len(set(last)) == 1 and not terminating:
             return True
         self.failed = {}
         for _, stage in groupby(ready, key=lambda action: action.stage):
             actions = list(stage)
             with ThreadPoolExecutor(THREADS) as pool:
-                # All are told before any is waited for: operators work side by side, too.
+                # All are announced before any is waited for: operators work side by side, too.
                 list(pool.map(self._announce, actions))
                 self.done += [done for done in pool.map(self._perform, actions) if done]
         return False
 
     def _look(self) -> tuple[list[Action], list[Action]]:
         """What is to do now, and what has to wait for a deletion that is under way."""
-        # Copies in the safe are made when a baseline is stored; a way back adds none.
-        present = self.around.take(keep=False)
+        # Secrets are copied when a baseline is stored; a restore adds no copies.
+        present = self.state.take(keep=False)
+        self.unreadable = present.unreadable
         actions = plan(self.baseline, present)
-        if len(self.seen) >= STRICT_LOOKS and _has_workloads(self.baseline):
-            self.unrest |= {a.item.path for a in actions if a.item.kind in _GOT_ANEW} - {
+        if len(self.seen) >= STRICT_ROUNDS and _has_workloads(self.baseline):
+            self.churn |= {a.item.path for a in actions if a.item.kind in _BY_LOGIN} - {
                 path for paths in self.seen for path in paths
             }
-        actions = [action for action in actions if action.item.path not in self.unrest]
-        waits = [action for action in actions if _is_leaving(action, present)]
+        actions = [action for action in actions if action.item.path not in self.churn]
+        waits = [action for action in actions if _is_terminating(action, present)]
         ready = [action for action in actions if action not in waits]
-        leaving = waits if self.patient else []
+        terminating = waits if self.patient else []
         changes = differences(self.baseline, present) if ready else {}
         self.left = {
-            **{action.item.path: f"{action.item} is still being deleted" for action in leaving},
-            **{path: line for path, line in changes.items() if path not in self.unrest},
+            **{a.item.path: f"{a.item} is still being deleted" for a in terminating},
+            **{path: line for path, line in changes.items() if path not in self.churn},
         }
-        return ready, leaving
+        return ready, terminating
 
     def _announce(self, action: Action) -> None:
-        """Tell a custom resource to go; what is refused comes up again in `_perform`."""
-        if action.before is None and action.item.kind == "custom":
-            with suppress(LabError):
-                restore_cluster.announce(action, self.around.cluster)
+        self.state.provider_of(action).announce(action)
 
     def _perform(self, action: Action) -> str:
         try:
-            if action.item.in_cluster:
-                return restore_cluster.perform(action, self.around.cluster, self.around.safe)
-            return restore_vault.perform(action, self.around.vault)
+            return self.state.provider_of(action).restore(action)
         except LabError as error:
             self.failed[action.item.path] = error
             return ""
@@ -156,17 +157,17 @@ class _Return:
         lines = "\n".join(f"  - {line}" for line in {**self.left, **causes}.values())
         return LabError(
             f"lab {self.baseline.lab} is not back at its earlier state:\n{lines}",
-            where=f"lab {self.baseline.lab}, environment {self.around.context.access.name}",
+            where=f"lab {self.baseline.lab}, environment {self.state.context.access.name}",
             hint=f"./lab reset {self.baseline.lab}, which removes the whole lab",
         )
 
 
 def _has_workloads(baseline: Inventory) -> bool:
-    """Whether something runs in the earlier state that may log in to Vault by itself."""
+    """Whether a program runs in the earlier state that may log in to Vault by itself."""
     return any(i.kind == "custom" or i.noun in WORKLOADS for i in baseline.items.values())
 
 
-def _is_leaving(action: Action, present: Inventory) -> bool:
+def _is_terminating(action: Action, present: Inventory) -> bool:
     """Whether the action has to wait, as its object or namespace is being deleted already.
 
     A custom resource is not waited for: its finalizers may need help.
@@ -175,4 +176,4 @@ def _is_leaving(action: Action, present: Inventory) -> bool:
     there = (present.items.get(item.path), present.items.get(item.parent))
     if action.before is None and item.kind == "custom":
         return False
-    return any(one is not None and one.leaving for one in there)
+    return any(one is not None and one.terminating for one in there)

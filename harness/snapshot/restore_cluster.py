@@ -1,8 +1,8 @@
 """Carrying out one action of a reset in the cluster.
 
-Pods are deleted without a grace period: a lab's pods hold nothing that needs a good
-ending. A custom resource gets a moment for its operator to clean up; then its finalizers
-are taken away, as the operator may be gone or Vault may refuse it.
+Pods are deleted without a grace period: a lab's pods hold nothing that must be written
+before they end. A custom resource gets a moment for its operator to clean up; then its
+finalizers are removed, as the operator may be gone or Vault may refuse it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from harness.base.paths import PROJECT
 from harness.base.wait import wait_for
 from harness.clients.kube import KubeRefused, Object
 from harness.snapshot.cluster import ClusterState
-from harness.snapshot.copies import Safe
+from harness.snapshot.copies import SecretCopies
 from harness.snapshot.model import Item
 from harness.snapshot.plan import Action
 
 FINALIZER_SECONDS = 1.5
 
 
-def perform(action: Action, cluster: ClusterState, safe: Safe) -> str:
+def perform(action: Action, cluster: ClusterState) -> str:
     """Do `action`; return a sentence that says what was done. Raises LabError."""
     if action.before is None:
         assert action.after is not None
         return _remove(action.after, cluster)
-    wanted = _manifest(action.before, safe)
+    wanted = _manifest(action.before, cluster.copies)
     if action.after is None:
         _create(action.before, wanted, cluster)
     else:
@@ -45,7 +45,7 @@ def _remove(item: Item, cluster: ClusterState) -> str:
     if item.noun == "Pod":
         body["gracePeriodSeconds"] = 0
     status, answer = cluster.ask("DELETE", item.path, body, allow=(404, 409))
-    # The answer is the object itself, not a Status, when something still holds it.
+    # The answer is the object itself, not a Status, when finalizers still hold it.
     if item.kind == "custom" and status != 404 and answer.get("kind") != "Status":
         try:
             wait_for(
@@ -66,8 +66,8 @@ def _remove(item: Item, cluster: ClusterState) -> str:
     return f"removed {item}"
 
 
-def _manifest(item: Item, safe: Safe) -> Object:
-    value: Any = safe.find(item.sum) if item.kept else item.copy
+def _manifest(item: Item, copies: SecretCopies) -> Object:
+    value: Any = copies.find(item.sum) if item.kept else item.copy
     if value is None:
         raise LabError(
             f"{item} cannot be put back: no copy of it is left in Vault",
@@ -83,7 +83,7 @@ def _create(item: Item, wanted: Object, cluster: ClusterState) -> None:
 
 
 def _replace(item: Item, wanted: Object, cluster: ClusterState) -> None:
-    """Write `wanted` over the present object; make it anew where the API does not allow that."""
+    """Write `wanted` over the present object; recreate it where the API does not allow that."""
     status, present = cluster.ask("GET", item.path, allow=(404,))
     if status == 404:
         _create(item, wanted, cluster)
@@ -108,6 +108,6 @@ def _replace(item: Item, wanted: Object, cluster: ClusterState) -> None:
 
 
 def _decided(wanted: Object) -> Object:
-    """Labels and annotations as they were; absent ones are taken away."""
+    """Labels and annotations as they were; others are removed."""
     metadata = wanted["metadata"]
     return {field: metadata.get(field) or {} for field in ("labels", "annotations")}

@@ -1,9 +1,8 @@
-"""Turning a KV version 2 secret back: data, versions, deletions and settings.
+"""Restoring a KV version 2 secret: data, versions, deletions and settings.
 
-Vault only counts up, so a version too many means that the secret is made anew, version
-by version, from what Vault still has or the safe holds. Times of creation are the one
-thing that differs afterwards. Where no version has been added, deletions are taken back
-in place.
+Vault's version numbers only rise, so one version too many means that the secret is written
+again, version by version, from what Vault still has or from the copies. Only the times of
+creation differ afterwards. Where no version has been added, deletions are undone in place.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _BLANK: Data = {}
 
 
 def put_back_secret(item: Item, present: Item | None, vault: VaultState) -> None:
-    """Make the secret as `item` describes it. Raises LabError when its data is lost."""
+    """Restore the secret that `item` describes. Raises LabError when its data is lost."""
     at, _, name = item.path.partition("metadata/")
     secret = _Secret(vault, at, name)
     wanted = item.copy
@@ -32,7 +31,7 @@ def put_back_secret(item: Item, present: Item | None, vault: VaultState) -> None
         secret.mark(versions, now["versions"])
         secret.settings(wanted["settings"])
     else:
-        _make_anew(secret, item, now)
+        _write_again(secret, item, now)
         secret.mark(versions, {number: {"state": "alive"} for number in versions})
 
 
@@ -49,7 +48,7 @@ def _only_marks(wanted: Data, now: Data) -> bool:
     return True
 
 
-def _make_anew(secret: _Secret, item: Item, now: Data) -> None:
+def _write_again(secret: _Secret, item: Item, now: Data) -> None:
     versions: dict[str, dict[str, str]] = item.copy["versions"]
     # Everything is read before anything is deleted.
     found = {
@@ -78,16 +77,16 @@ class _Secret:
         self._name = name
 
     def data(self, number: str, version: dict[str, str], now: Data | None) -> Data | None:
-        """The data that a version had; None when it is lost, blank when nobody can read it."""
+        """The data that a version had; None when it is lost, blank when it is destroyed."""
         if version["state"] == "destroyed":
             return _BLANK
         if version["sum"]:
-            kept: Data | None = self._vault.safe.find(version["sum"])
+            kept: Data | None = self._vault.copies.find(version["sum"])
             return kept
         if now is None or now["state"] == "destroyed":
             return None
         data = self._read(number)
-        if data is None:  # a deleted version: its data shows while it is undeleted
+        if data is None:  # a deleted version: Vault shows its data only while it is undeleted
             self._post("undelete", {"versions": [int(number)]})
             data = self._read(number)
         return data

@@ -1,8 +1,8 @@
 """Carrying out one action of a reset in Vault.
 
-What Vault shows is written back from the stored copy, what it hides (KV data) from the
-copy in the safe. What it never shows (a database password, a key) cannot be made anew;
-the error names it, and the lab's own `undo` has to bring it back.
+What Vault shows is written back from the inventory's copy, KV data from the secret copies.
+What Vault never shows (a database password, a key) cannot be written again; the error
+names it, and the lab's own `undo` has to restore it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _writable(kind: Kind, copy: dict[str, Any], present: Item | None) -> bool:
 
 
 def _kept(item: Item, vault: VaultState) -> dict[str, Any]:
-    value = vault.safe.find(item.sum)
+    value = vault.copies.find(item.sum)
     if value is None:
         raise LabError(
             f"{item} cannot be put back: no copy of it is left in Vault",

@@ -1,16 +1,16 @@
-"""Finding the tokens of one lab without disturbing anybody's login.
+"""Finding the tokens of one lab without breaking any client's login.
 
-Vault lists the accessors of all tokens, but not whose they are: each one has to be looked
-up. Vault stores a new token before it stores the token's lease, and a look-up between the
-two takes the token for one whose lease is lost and revokes it: its owner logs in well and
-is refused right afterwards. Three things keep a snapshot out of that gap:
+Vault lists the accessors of all tokens without their owners: each has to be looked up.
+Vault stores a new token before it stores the token's lease, and a look-up between the two
+revokes the token, because its lease seems to be lost: the client logs in well and gets a
+403 right afterwards. Three rules keep a snapshot out of that gap:
 
-- Nothing is looked up while no lease shows that the lab can have a token: the leases of
+- Nothing is looked up unless a lease shows that the lab may have a token: the leases of
   tokens lie below the path that made them, `auth/lab01-jwt/` or `auth/token/`.
-- An accessor that is new here is looked up when all requests that ran while it was listed
-  have ended (`sys/in-flight-req`): each of them has stored its token's lease by then.
-- What turned out to be foreign is not looked up again. Path and policies of a token never
-  change; what it inherits from an entity may, so tokens of entities are looked up again.
+- A new accessor is looked up only after all requests that ran while it was listed have
+  ended (`sys/in-flight-req`): each of them has stored its token's lease by then.
+- A foreign token is not looked up again. Path and policies of a token never change; the
+  policies that it inherits from an entity may, so tokens of entities are looked up again.
 
 Batch tokens leave no trace in Vault and cannot be found.
 """
@@ -117,6 +117,6 @@ def _item(accessor: str, entry: Entry) -> Item:
         name,
         "",
         kind="token",
-        passing=True,
+        ephemeral=True,
         holder=f"{name} by {entry.get('path')}",
     )

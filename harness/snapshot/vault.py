@@ -17,23 +17,23 @@ from urllib.parse import quote
 from harness.base.errors import EnvironmentLacks
 from harness.clients.vault import VaultHTTP
 from harness.snapshot import kv
-from harness.snapshot.copies import Safe
+from harness.snapshot.copies import SecretCopies
 from harness.snapshot.kv import is_kv2
 from harness.snapshot.model import Item
 from harness.snapshot.tokens import Tokens
 from harness.snapshot.vault_kinds import SYSTEM, Kind, kinds_of
 
-# What makes a mount what it is; accessors and identifiers change when it is made anew.
+# The settings of a mount; its accessor and identifiers change when it is mounted again.
 _MOUNT_FIELDS = ("type", "description", "config", "options", "local", "seal_wrap")
 
 
 class VaultState:
     """Reads of one lab's part of Vault. Missing things are None or [], not errors."""
 
-    def __init__(self, http: VaultHTTP, prefix: str, safe: Safe) -> None:
+    def __init__(self, http: VaultHTTP, prefix: str, copies: SecretCopies) -> None:
         self.http = http
         self.prefix = f"{prefix}-"
-        self.safe = safe
+        self.copies = copies
         self.tokens = Tokens(self)
 
     def require_ready(self) -> None:
@@ -59,7 +59,7 @@ class VaultState:
         return sorted((self._listing(path)).get("keys") or [])
 
     def details(self, path: str) -> dict[str, dict[str, Any]]:
-        """What LIST tells about each key at `path`."""
+        """What LIST says about each key at `path`."""
         return dict(self._listing(path).get("key_info") or {})
 
     def _listing(self, path: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class VaultState:
                         for key, value in (entry.get("config") or {}).items()
                         if value not in ("", [], None)
                     }
-                    sum_ = self.safe.sum(content)
+                    sum_ = self.copies.sum(content)
                     found.append(Item(f"{root}/{name}", noun, name, sum_, noun, content))
         return found
 
@@ -110,7 +110,7 @@ class VaultState:
         content = kind.content(answer)
         if row == "auth/approle:role":
             content |= self.read(f"{path}/role-id") or {}
-        sum_, copy, kept = self.safe.sort(content)
+        sum_, copy, kept = self.copies.split(content)
         yield Item(path, kind.noun, name, sum_, kind=row, copy=copy, kept=kept, parent=parent)
 
     # -- inside a mount -----------------------------------------------------------------
@@ -150,7 +150,7 @@ class VaultState:
                 at + name,
                 "",
                 kind="lease",
-                passing=True,
+                ephemeral=True,
                 parent=mount.path,
                 holder=f"{at}{name}".rpartition("/")[0],
             )
@@ -165,14 +165,14 @@ class VaultState:
                     f"{at}role/{role}",
                     "",
                     kind="secret-id",
-                    passing=True,
+                    ephemeral=True,
                     parent=mount.path,
                 )
 
     # -- entities ----------------------------------------------------------------------
 
     def _entities(self) -> Iterator[Item]:
-        """Entities that logins made. One that other labs' logins share loses its alias only."""
+        """Entities that logins made; of one that other labs' logins share, the alias only."""
         for identifier, entry in self.details("identity/entity/id").items():
             aliases = entry.get("aliases") or []
             ours = [a for a in aliases if _of_lab(a.get("mount_path"), self.prefix)]
@@ -180,12 +180,14 @@ class VaultState:
                 continue
             if len(ours) == len(aliases):
                 path = f"identity/entity/id/{identifier}"
-                yield Item(path, "entity", str(entry.get("name")), "", kind="entity", passing=True)
+                yield Item(
+                    path, "entity", str(entry.get("name")), "", kind="entity", ephemeral=True
+                )
                 continue
             for alias in ours:
                 path = f"identity/entity-alias/id/{alias['id']}"
                 name = f"{alias.get('name')} of {alias.get('mount_path')}"
-                yield Item(path, "entity alias", name, "", kind="entity", passing=True)
+                yield Item(path, "entity alias", name, "", kind="entity", ephemeral=True)
 
 
 def base(mount: Item) -> str:

@@ -24,7 +24,7 @@ class Kind:
 
     `list` is the path to LIST; without it, `at` is the path of the only object of its
     kind, otherwise `at` holds a `{}` for the name. `write` is what follows the path of an
-    object when it is written. `drop` are fields that Vault fills or changes by itself,
+    object when it is written. `drop` are fields that Vault writes or changes by itself,
     `only` are the fields that matter (all of them when empty).
 
     `hidden` names the field that tells that Vault holds a secret which it does not show

@@ -9,6 +9,7 @@ why = Lab(
     "Kubernetes Secrets are not really secret",
     minutes=60,
     needs=("control-plane",),
+    snapshots=("control_plane",),
     goal="What protects a Kubernetes Secret, what does not, and what Vault adds: every claim is "
     "tried out on a real API server and a real etcd before it is believed.",
     remember=(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from labs.lab01_http_api.lab import http_api
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def who_what_when(entries: list[Entry]) -> list[dict[str, str]]:
+def who_what_when(entries: Iterable[Entry]) -> list[dict[str, str]]:
     """The response entries as rows: when, who (service account or display name), what."""
     rows = []
     for entry in entries:
@@ -38,10 +39,10 @@ def picture_file(lab: LabContext) -> Path:
     return lab.folder / "login-and-read.png"
 
 
-def visible_secrets(entries: list[Entry], values: list[str]) -> int:
+def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
     """How many of the values stand anywhere in the log as they are."""
-    text = "\n".join(json.dumps(entry) for entry in entries)
-    return sum(1 for value in values if value in text)
+    texts = (json.dumps(entry) for entry in entries)
+    return len({value for text in texts for value in values if value in text})
 
 
 @http_api.step(

@@ -7,7 +7,7 @@ is missing. Values of Secrets stay inside; compare them by `lab.fingerprint`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from harness.lab.api import LabContext, Object, Secret
@@ -249,7 +249,7 @@ def manager_pod(lab: LabContext) -> Object:
     return running[0] if len(running) == 1 else {}
 
 
-def reads_of(entries: list[Object], path: str) -> set[str]:
+def reads_of(entries: Iterable[Object], path: str) -> set[str]:
     """Who read `path`, as `namespace/account`, by these entries of an audit log."""
     found = set()
     for entry in entries:

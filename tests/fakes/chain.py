@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.clients.vault import VaultRefused
+from harness.clients.vault_audit import AuditLog
 from harness.diagnosis.policy import covers, parse_policy
 from harness.servers import certs
 
@@ -210,6 +211,9 @@ class FakeLab:
 
     def path(self, word: str, *more: str) -> str:
         return "/".join([f"lab01-{word}", *more])
+
+    def audit_since(self, _number: int) -> AuditLog:
+        return AuditLog(self.access.audit_log)
 
     def quiet(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

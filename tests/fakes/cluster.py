@@ -42,6 +42,8 @@ class FakeCluster(MemoryCluster):
 
     def __init__(self) -> None:
         super().__init__({kind: f"{_ROOTS[kind]}/{plural}" for kind, plural in _PLURALS.items()})
+        # Paths of collections -> the status of every answer.
+        self.broken: dict[str, int] = {}
 
     def put(self, kind: str, name: str, namespace: str = "", **more: Any) -> str:
         """Make an object anew, whatever was there; return its path."""
@@ -75,6 +77,8 @@ class FakeCluster(MemoryCluster):
         if path in ("/api", "/apis"):
             self.requests.append(f"{method} {path}")
             status, value = 200, _discovery(core=path == "/api")
+        elif path in self.broken:
+            status, value = self.broken[path], {"message": "conversion webhook failed"}
         else:
             status, value = self.answer(method, path, body)
         return SimpleNamespace(status=status, data=json.dumps(value).encode(), read=lambda: None)

@@ -20,7 +20,7 @@ from harness.controlplane import apiserver
 from harness.controlplane.apiserver import MANIFEST
 from harness.controlplane.change import ControlPlane
 from harness.controlplane.node import Node
-from harness.controlplane.settings import SOCKETS, Settings, Told
+from harness.controlplane.settings import SOCKETS, ManagedFlags, Settings
 
 PLAIN_MANIFEST = """\
 apiVersion: v1
@@ -136,7 +136,7 @@ class FakeNode(Node):
         if manifest is None:
             return
         self.starts.append(manifest)
-        told = Told.of(manifest)
+        told = ManagedFlags.of(manifest)
         try:
             self.loaded = self._load(told.encryption)
         except (KeyError, TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ from harness.base.wait import wait_for
 from harness.clients.kube import Kube
 from harness.controlplane.apiserver import MANIFEST
 from harness.controlplane.change import ControlPlane, Settings
-from harness.controlplane.encryption import bring, mend, survey, writer_of
+from harness.controlplane.encryption import migrate_to, restore_readability, survey, writer_of
 from harness.environment.environment import Environment
 from harness.lab.access import Access
 from harness.supply.engine import engine
@@ -65,7 +65,7 @@ def plane(environment: Access, kube: Kube) -> Iterator[ControlPlane]:
         environment.kubeconfig,
         environment.state / "control-plane",
     )
-    bring(found, Settings())
+    migrate_to(found, Settings())
     kube.apply(
         {
             "apiVersion": "v1",
@@ -75,7 +75,7 @@ def plane(environment: Access, kube: Kube) -> Iterator[ControlPlane]:
         }
     )
     yield found
-    bring(found, Settings(), lost=[NAMESPACE])
+    migrate_to(found, Settings(), discardable_namespaces=[NAMESPACE])
     assert set(survey(found, "/registry/secrets/").values()) == {""}
 
 
@@ -170,7 +170,7 @@ def test_keys_that_were_dropped_are_given_back(plane: ControlPlane) -> None:
     status, found = plane.call("GET", f"{PATH}/app")
     assert status == 500
     assert "no matching prefix" in found["message"]
-    assert "gave the API server the keys" in mend(plane)
+    assert "gave the API server the keys" in restore_readability(plane)
     assert plane.call("GET", f"{PATH}/app")[0] == 200
     assert plane.health()[0] == 200
 
@@ -182,8 +182,8 @@ def test_a_value_whose_key_is_lost_is_told_or_deleted(plane: ControlPlane) -> No
     plane.set(encryption(cipher("aescbc", "lost", "x"), IDENTITY), ready="/livez")
     plane.memory.forget()
     with pytest.raises(LabError, match=SECRET):
-        bring(plane, Settings())
-    bring(plane, Settings(), lost=[NAMESPACE])
+        migrate_to(plane, Settings())
+    migrate_to(plane, Settings(), discardable_namespaces=[NAMESPACE])
     assert plane.call("GET", f"{PATH}/app")[0] == 404
     assert plane.call("GET", "/api/v1/secrets")[0] == 200
 
@@ -196,7 +196,7 @@ def test_a_node_that_restarts_keeps_its_settings(plane: ControlPlane, environmen
     client = engine.client()
     client.containers.get(plane.node.name).restart(timeout=30)
     client.close()
-    assert mend(plane) == "", "it was waited for, and nothing had to be repaired"
+    assert restore_readability(plane) == "", "it was waited for, and nothing had to be repaired"
     Environment(environment.name).cluster.wait_ready()
     assert plane.current() == settings
     assert writer_of(plane.raw(SECRET)) == "aescbc:v1:one"

@@ -23,7 +23,8 @@ from harness.lab.context import LabContext
 from harness.lab.steps import Lab
 from harness.notebook import jupyter
 from harness.notebook.render import EXERCISES, write_all
-from harness.session.runner import Progress, Runner
+from harness.session.progress import Progress
+from harness.session.runner import Runner
 from tests.fakes import toylab
 from tests.live import chromium
 

@@ -22,7 +22,8 @@ from harness.cli.keypress import BACK, GO, QUIT, SKIP, Keys, need_terminal
 from harness.cli.present import Ended, Presentation, laid_out
 from harness.cli.tour import Tour
 from harness.lab.context import LabContext
-from harness.session.runner import DONE, Runner
+from harness.session.progress import DONE
+from harness.session.runner import Runner
 from tests.fakes import toylab
 from tests.fakes.toylab import toy
 

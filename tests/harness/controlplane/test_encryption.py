@@ -13,10 +13,10 @@ from harness.controlplane.apiserver import MANIFEST
 from harness.controlplane.change import SERVES, Plugin, Settings
 from harness.controlplane.encryption import (
     api_path,
-    bring,
-    mend,
+    migrate_to,
     reads,
     resource_of,
+    restore_readability,
     survey,
     writer,
     writer_of,
@@ -72,15 +72,15 @@ def test_names_of_resources_and_paths() -> None:
 
 
 def test_nothing_to_do_is_nothing_done(plane: FakePlane) -> None:
-    assert bring(plane, Settings()) == []
+    assert migrate_to(plane, Settings()) == []
     assert len(plane.node.starts) == 1
 
 
-def test_back_to_plain_over_a_bridge(plane: FakePlane) -> None:
+def test_back_to_plain_over_transitional_settings(plane: FakePlane) -> None:
     before = plane.create("before")
     plane.use(ONE, IDENTITY)
     keys = [plane.create("app"), plane.create("token", "kube-system")]
-    assert bring(plane, Settings()) == [
+    assert migrate_to(plane, Settings()) == [
         "rewrote 2 values in etcd",
         "returned the API server to its plain settings",
     ]
@@ -99,7 +99,7 @@ def test_a_key_that_was_dropped_too_early_is_found_again(plane: FakePlane) -> No
     key = plane.create("app")
     plane.use(TWO, IDENTITY, ready=SERVES)
     assert plane.node.unreadable() == [key]
-    bring(plane, Settings())
+    migrate_to(plane, Settings())
     assert plane.node.readable(key)["value"] == "app"
     assert plane.plain_bytes()
 
@@ -111,19 +111,19 @@ def test_back_to_earlier_keys_keeps_what_they_read(plane: FakePlane) -> None:
     goal = plane.current()
     plane.use(TWO, ONE, IDENTITY)
     new = plane.create("new")
-    bring(plane, goal)
+    migrate_to(plane, goal)
     assert plane.current() == goal
     assert plane.raw(old) == raw, "what the goal reads is not touched"
     assert writer_of(plane.raw(new)) == "aescbc:v1:one"
     assert not plane.node.unreadable()
 
 
-def test_no_bridge_when_the_present_one_is_one(plane: FakePlane) -> None:
+def test_no_transitional_settings_when_the_present_ones_will_do(plane: FakePlane) -> None:
     plane.use(ONE, IDENTITY)
     plane.create("app")
     plane.use(IDENTITY, ONE)
     starts = len(plane.node.starts)
-    bring(plane, Settings())
+    migrate_to(plane, Settings())
     assert len(plane.node.starts) == starts + 1
     assert not plane.node.unreadable()
 
@@ -135,7 +135,7 @@ def test_two_keys_of_one_name(plane: FakePlane) -> None:
     plane.use(other, IDENTITY, ready=SERVES)
     second = plane.create("second")
     assert plane.node.unreadable() == [first]
-    bring(plane, Settings())
+    migrate_to(plane, Settings())
     assert [plane.node.readable(key)["value"] for key in (first, second)] == ["first", "second"]
 
 
@@ -145,7 +145,7 @@ def test_a_file_changed_by_hand_is_rescued_from_the_running_process(plane: FakeP
     key = plane.create("app")
     plane.memory.forget()
     plane.node.files[ENCRYPTION] = dump(configuration(TWO, IDENTITY))
-    assert bring(plane, Settings())
+    assert migrate_to(plane, Settings())
     assert plane.node.readable(key)["value"] == "app"
     assert writer_of(plane.raw(key)) == ""
 
@@ -157,9 +157,9 @@ def test_what_nobody_can_read_is_deleted_where_that_is_allowed(plane: FakePlane)
     plane.use(TWO, IDENTITY, ready=SERVES)
     plane.memory.forget()
     with pytest.raises(LabError, match="/registry/secrets/team/other"):
-        bring(plane, Settings(), lost=["lab00"])
+        migrate_to(plane, Settings(), discardable_namespaces=["lab00"])
     plane.node.erase(keep)
-    bring(plane, Settings(), lost=["lab00"])
+    migrate_to(plane, Settings(), discardable_namespaces=["lab00"])
     assert plane.node.store == {}
     assert plane.plain_bytes()
 
@@ -168,7 +168,7 @@ def test_kms_is_left_with_its_plugin_and_without_it(plane: FakePlane) -> None:
     plane.use(provider("kms", "vault"), IDENTITY, plugin=PLUGIN)
     key = plane.create("app")
     goal = settings(ONE, IDENTITY)
-    bring(plane, goal)
+    migrate_to(plane, goal)
     assert plane.current() == goal
     assert writer_of(plane.raw(key)) == "aescbc:v1:one"
     assert not plane.node.unreadable()
@@ -179,7 +179,7 @@ def test_back_to_kms(plane: FakePlane) -> None:
     goal = plane.current()
     plane.apply(Settings())
     plane.create("app")
-    bring(plane, goal)
+    migrate_to(plane, goal)
     assert plane.current() == goal
     assert not plane.node.unreadable()
 
@@ -197,7 +197,7 @@ def test_kms_whose_key_is_gone_is_rescued_as_long_as_it_can_be_read(
         restart(files)
 
     monkeypatch.setattr(plane.node, "exchange", lose)
-    bring(plane, Settings())
+    migrate_to(plane, Settings())
     assert plane.node.readable(key)["value"] == "app"
     assert plane.plain_bytes()
 
@@ -207,20 +207,20 @@ def test_an_api_server_that_was_stopped_is_repaired_first(plane: FakePlane) -> N
     plane.create("app")
     del plane.node.files[MANIFEST]
     plane.node.loaded = None
-    assert "put the last good settings of the API server back" in bring(plane, Settings())
+    assert "put the last good settings of the API server back" in migrate_to(plane, Settings())
     assert plane.plain_bytes()
 
 
 def test_mending_gives_keys_back_and_changes_nothing_else(plane: FakePlane) -> None:
-    assert mend(plane) == ""
+    assert restore_readability(plane) == ""
     plane.use(ONE, IDENTITY)
     plane.create("app")
-    assert mend(plane) == ""
+    assert restore_readability(plane) == ""
     plane.use(TWO, IDENTITY, ready=SERVES)
-    assert mend(plane) == "gave the API server the keys of 1 values back"
+    assert restore_readability(plane) == "gave the API server the keys of 1 values back"
     assert plane.health()[0] == 200
     assert writer(plane.current(), "secrets") == "secretbox:v1:two"
-    assert mend(plane) == ""
+    assert restore_readability(plane) == ""
 
 
 def test_a_configuration_taken_away_in_one_step_is_mended(plane: FakePlane) -> None:
@@ -228,18 +228,18 @@ def test_a_configuration_taken_away_in_one_step_is_mended(plane: FakePlane) -> N
     key = plane.create("app")
     plane.apply(Settings(), ready=SERVES)
     assert plane.node.unreadable() == [key]
-    assert mend(plane)
+    assert restore_readability(plane)
     assert plane.node.readable(key)["value"] == "app"
     assert writer(plane.current(), "secrets") == "", "nobody encrypts what is written from now on"
 
 
-def test_an_unusable_key_is_no_part_of_a_bridge(plane: FakePlane) -> None:
+def test_an_unusable_key_is_no_part_of_transitional_settings(plane: FakePlane) -> None:
     plane.use(ONE, IDENTITY)
     key = plane.create("app")
     short = {"aescbc": {"keys": [{"name": "short", "secret": "c2hvcnQ="}]}}
     with pytest.raises(LabError):
         plane.use(short, ONE, IDENTITY)
-    bring(plane, Settings())
+    migrate_to(plane, Settings())
     assert plane.node.readable(key)["value"] == "app"
 
 
@@ -266,7 +266,7 @@ def test_any_history_has_a_way_back(plane: FakePlane, seed: int) -> None:
         name = f"app{turn}"
         expected[plane.create(name)] = name
     goal = dice.choice([Settings(), settings(TWO, IDENTITY), settings(*pool)])
-    bring(plane, goal)
+    migrate_to(plane, goal)
     assert plane.current() == replace(goal)
     assert not plane.node.unreadable()
     found = {key: plane.node.readable(key)["value"] for key in plane.node.store}

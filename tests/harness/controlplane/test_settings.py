@@ -13,9 +13,9 @@ from harness.controlplane.settings import (
     CHANGE,
     ENCRYPTION,
     SOCKETS,
+    ManagedFlags,
     Plugin,
     Settings,
-    Told,
     document,
     is_plain,
     manifest,
@@ -52,7 +52,7 @@ def test_every_setting_has_its_flags_files_and_mounts() -> None:
     }
     assert len(pod["spec"]["volumes"]) == 4
     assert pod["metadata"]["annotations"] == {CHANGE: "7"}
-    assert Told.of(text) == Told(ENCRYPTION, True, AUDIT_POLICY)
+    assert ManagedFlags.of(text) == ManagedFlags(ENCRYPTION, True, AUDIT_POLICY)
     assert not is_plain(text)
 
 
@@ -66,14 +66,14 @@ def test_no_key_and_no_file_of_the_plugin_is_in_the_manifest_or_a_repr() -> None
 def test_a_manifest_that_somebody_wrote_by_hand_is_understood() -> None:
     pod = yaml.safe_load(PLAIN_MANIFEST)
     pod["spec"]["containers"][0]["args"] = ["--encryption-provider-config=/etc/mine.yaml"]
-    assert Told.of(yaml.safe_dump(pod)) == Told("/etc/mine.yaml")
+    assert ManagedFlags.of(yaml.safe_dump(pod)) == ManagedFlags("/etc/mine.yaml")
     assert not is_plain(yaml.safe_dump(pod))
 
 
 @pytest.mark.parametrize("text", ["", "]", "kind: Pod", "spec: {containers: []}"])
 def test_a_broken_manifest_is_one_sentence(text: str) -> None:
     with pytest.raises(LabError, match="no pod with a command"):
-        Told.of(text)
+        ManagedFlags.of(text)
 
 
 def test_settings_survive_json_and_a_digest_tells_them_apart() -> None:

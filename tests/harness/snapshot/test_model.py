@@ -11,12 +11,12 @@ from harness.base.errors import UsageError
 from harness.snapshot.model import Inventory, Item, compare, difference, sum_of
 
 POLICY = Item("sys/policies/acl/lab01-app", "policy", "lab01-app", "1", "policy", {"policy": "a"})
-TOKEN = Item("auth/token/accessors/x", "token of", "app", "", "token", passing=True)
+TOKEN = Item("auth/token/accessors/x", "token of", "app", "", "token", ephemeral=True)
 WEB = Item("/apis/apps/v1/namespaces/lab01/deployments/web", "Deployment", "lab01/web", "1")
 SET = Item("/apis/apps/v1/namespaces/lab01/replicasets/web-1", "ReplicaSet", "lab01/web-1", "1")
-SET = replace(SET, owner=WEB.path, passing=True)
+SET = replace(SET, owner=WEB.path, ephemeral=True)
 POD = Item("/api/v1/namespaces/lab01/pods/web-1-a", "Pod", "lab01/web-1-a", "1")
-POD = replace(POD, owner=SET.path, passing=True)
+POD = replace(POD, owner=SET.path, ephemeral=True)
 
 
 def holding(*items: Item) -> Inventory:
@@ -77,9 +77,9 @@ def test_owners_in_a_circle_end() -> None:
 
 
 def test_what_is_being_deleted_counts_as_gone() -> None:
-    leaving = replace(WEB, leaving=True, passing=True)
-    assert difference(holding(), holding(leaving)) == []
-    assert difference(holding(WEB), holding(leaving)) == ["Deployment lab01/web is gone"]
+    terminating = replace(WEB, terminating=True, ephemeral=True)
+    assert difference(holding(), holding(terminating)) == []
+    assert difference(holding(WEB), holding(terminating)) == ["Deployment lab01/web is gone"]
 
 
 def test_only_names_of_fields_are_shown() -> None:

@@ -17,10 +17,10 @@ SETTING = Item(
 )
 ROLE = Item("auth/lab01-jwt/role/app", "login role", "r", "1", "auth/jwt:role", {}, parent=JWT.path)
 POLICY = Item("sys/policies/acl/lab01-app", "policy", "lab01-app", "1", "policy", {})
-TOKEN = Item("auth/token/accessors/x", "token of", "app", "", "token", passing=True)
-ENTITY = Item("identity/entity/id/1", "entity", "e", "", "entity", passing=True)
+TOKEN = Item("auth/token/accessors/x", "token of", "app", "", "token", ephemeral=True)
+ENTITY = Item("identity/entity/id/1", "entity", "e", "", "entity", ephemeral=True)
 LEASE = Item(
-    "sys/leases/lookup/lab01-db/creds/a/1", "lease", "l", "", "lease", passing=True, parent="m"
+    "sys/leases/lookup/lab01-db/creds/a/1", "lease", "l", "", "lease", ephemeral=True, parent="m"
 )
 SPACE = Item("/api/v1/namespaces/lab01", "Namespace", "lab01", "1", copy={})
 MAP = Item("/api/v1/namespaces/lab01/configmaps/a", "ConfigMap", "a", "1", parent=SPACE.path)
@@ -32,7 +32,7 @@ SET = Item(
     "ReplicaSet",
     "w1",
     "1",
-    passing=True,
+    ephemeral=True,
     parent=SPACE.path,
     owner=WEB.path,
 )
@@ -92,7 +92,7 @@ def test_putting_back_goes_from_the_outside_in() -> None:
 
 
 def test_a_pod_of_a_deployment_is_not_put_back() -> None:
-    assert steps(holding(WEB, replace(POD, passing=True)), holding(WEB)) == []
+    assert steps(holding(WEB, replace(POD, ephemeral=True)), holding(WEB)) == []
 
 
 def test_settings_that_vault_cannot_delete_take_mounting_anew() -> None:

@@ -103,7 +103,7 @@ def test_entities_and_leases(world: World) -> None:
         },
         "plain": {"name": "e4", "aliases": None},
     }
-    assert {item.path for item in taken(world).values() if item.passing} == {
+    assert {item.path for item in taken(world).values() if item.ephemeral} == {
         "sys/leases/lookup/lab01-db/creds/app/1",
         "identity/entity/id/ours",
         "identity/entity-alias/id/c",
@@ -197,16 +197,16 @@ def test_owners_are_known_by_their_path(world: World) -> None:
     owned = world.cluster.put("ReplicaSet", "web-1", "lab01", metadata=metadata)
     secret = world.cluster.put("Secret", "made", "lab01", metadata=metadata)
     found = taken(world)
-    assert (found[owned].owner, found[owned].passing) == (web, True)
+    assert (found[owned].owner, found[owned].ephemeral) == (web, True)
     # A Secret that an operator made is its own matter: it goes when it is new.
-    assert (found[secret].owner, found[secret].passing) == ("", True)
-    assert not found[web].passing
+    assert (found[secret].owner, found[secret].ephemeral) == ("", True)
+    assert not found[web].ephemeral
 
 
 def test_what_is_in_a_terminating_namespace_is_leaving(world: World) -> None:
     world.cluster.put("Namespace", "lab01", metadata={"deletionTimestamp": "now"})
     entry = world.cluster.put("ConfigMap", "a", "lab01")
-    assert taken(world)[entry].leaving
+    assert taken(world)[entry].terminating
 
 
 def test_custom_kinds_are_told_from_built_in_ones(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from harness.snapshot import take as inventory
 from harness.snapshot import tokens
-from harness.snapshot.copies import Safe
+from harness.snapshot.copies import SecretCopies
 from harness.snapshot.tokens import Tokens, owns_token
 from harness.snapshot.vault import VaultState
 from tests.fakes.lab import World, make_world
@@ -34,7 +34,7 @@ def taken(world: World) -> set[str]:
 def finder(vault: FakeVault) -> Tokens:
     """What finds lab 01's tokens, as one object that serves many looks."""
     client: Any = vault
-    return Tokens(VaultState(client, "lab01", Safe(client, "key", "lab01")))
+    return Tokens(VaultState(client, "lab01", SecretCopies(client, "key", "lab01")))
 
 
 def found(finder: Tokens) -> list[str]:
