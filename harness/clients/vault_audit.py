@@ -23,7 +23,7 @@ _ESCAPED = frozenset('<>&"\\\u2028\u2029')
 class AuditLog:
     """Vault's audit file on this machine, from the byte `start` on.
 
-    Iterating over it reads the file, each time anew: every complete entry, oldest first.
+    Each iteration over it reads the file again: every complete entry, oldest first.
     """
 
     def __init__(self, file: Path, start: int = 0) -> None:

@@ -1,7 +1,7 @@
-"""What a diagnosis is about and what it finds: the path, a finding, and the shared answers.
+"""The data of a diagnosis: the login path, a finding, and the answers that links share.
 
-Data and cached questions only; the links that ask them are in harness.diagnosis.server,
-_login and _policy, their order is in harness.diagnosis.explain.
+Data and cached requests only; the links that use them are in harness.diagnosis.server,
+login, reviewer and policy, their order is in harness.diagnosis.explain.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one link. `hint` says what to do; a hint to a link that holds
-    is a remark: nothing is broken there, but something is unusual."""
+    """The result of testing one link. `hint` says what to do; with a hint, a link that holds
+    is a remark: it is not broken, but unusual."""
 
     link: str
     ok: bool
@@ -32,7 +32,7 @@ class Finding:
 
 
 class Chain:
-    """What the links share: the path, ways to ask, and answers that are asked for once."""
+    """What the links share: the path, the requests, and answers that are asked for once."""
 
     def __init__(self, lab: LabContext, path: LoginPath) -> None:
         self.lab = lab

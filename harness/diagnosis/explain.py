@@ -1,11 +1,12 @@
 """Which link between a pod and its secret is broken, with evidence: the reason for a hint.
 
-A log-in is a chain: Vault is reached, trusted and open; the auth method is there and may
-ask the cluster; the role knows the account and the audience; its policies name the path;
-the secret is there. A refusal at the end rarely says which link broke ("permission
+A log-in is a chain: Vault is reachable, trusted and unsealed; the auth method exists and
+may ask the cluster; the role names the account and the audience; its policies name the
+path; the secret exists. A refusal at the end rarely says which link broke ("permission
 denied"). `diagnose` tests them in that order with probes of its own and removes every
-probe again. It never reads a secret as the pod's account, because the checks ask Vault's
-audit log who did. The links are in harness.diagnosis.server, _login, _reviewer, _policy.
+probe again. It never reads a secret as the pod's account, because the checks read in
+Vault's audit log which account did. The links are in harness.diagnosis.server, login,
+reviewer and policy.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def add_cause(error: LabError, lab: LabContext, step: Step) -> None:
     try:
         login = step.diagnoses(lab) if step.diagnoses else LoginPath()
         cause = first_cause(diagnose(lab, login))
-    except Exception as failed:  # a diagnosis that fails must not hide what it is about
+    except Exception as failed:  # a diagnosis that fails must not hide the failure itself
         error.what += redact(f"\n  cause: not found ({type(failed).__name__}: {failed})")
         return
     if cause is None or (cause.ok and error.hint):

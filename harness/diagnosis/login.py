@@ -1,8 +1,8 @@
 """The middle links: the auth method, its reviewer, the role, the account, the audience.
 
-What Vault stored is compared with what the pod is: its account, its namespace, the
-audience of its token. A field that was misspelt when the role was written is simply not
-there. Whether the cluster answers Vault is in harness.diagnosis.reviewer.
+The role as Vault stored it is compared with the pod: its account, its namespace, the
+audience of its token. Vault drops a misspelt field of a role without an error. Whether the
+cluster answers Vault is in harness.diagnosis.reviewer.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The last links: the policies, the path that they name, the secret, and one log-in.
 
-What a policy allows is asked of Vault itself (sys/capabilities with a token that lives a
-minute); its text is read only to say why it does not allow it: the common mistakes are
-data/ left out, another mount, a neighbour's path, a capability too few. Of a secret, only
-names, versions and field names are looked at. An engine that makes credentials on a read
-(database, PKI) is never read. The log-in at the end covers what no setting shows.
+Vault itself says what a policy allows (sys/capabilities with a token that lives a minute).
+The policy's text is read only to say why it does not: the common mistakes are a missing
+data/, another mount, a neighbour's path, a missing capability. Of a secret, only names,
+versions and field names are read. An engine that creates credentials on a read (database,
+PKI) is never read. The log-in at the end covers what no setting shows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.diagnosis.reviewer import REFUSALS, REVIEWER, revoke
 POLICY, PATH, SECRET, LOGIN = "policy", "policy path", "secret", "log-in"
 # Policies that always exist.
 BUILT_IN = frozenset({"default", "root"})
-# Engines of which a read makes something new.
+# Engines of which a read creates nothing.
 READABLE = frozenset({"kv", "cubbyhole"})
 
 _BLOCK = re.compile(r'path\s+"([^"]+)"\s*\{(.*?)\}', re.DOTALL)

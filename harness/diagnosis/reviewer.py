@@ -3,8 +3,8 @@
 The one thing that no setting shows: Vault answers every failed TokenReview with
 "permission denied" (interfaces.md 5.3). So a throw-away role lets the namespace's
 `default` account log in once; when that fails, the address, the CA, the reviewer's rights
-and its token are looked at, in this order. Vault never shows the reviewer's token: that
-it is dead is what remains when all the rest is right.
+and its token are looked at, in this order. Vault never shows the reviewer's token: when all
+the rest is right, the token must be dead.
 """
 
 from __future__ import annotations
@@ -96,13 +96,14 @@ def _wrong_ca(chain: Chain) -> Finding | None:
 
 def _wrong_token(chain: Chain, said: str) -> Finding:
     mount, namespace = chain.path.mount, chain.namespace
-    anew = f"a new token of an account with {DELEGATOR} into token_reviewer_jwt of {mount}/config"
+    field = f"token_reviewer_jwt of {mount}/config"
+    renewed = f"a new token of an account with {DELEGATOR} into {field}"
     if chain.config.get("token_reviewer_jwt_set") is False:
         return Finding(
             REVIEWER,
             False,
             "no token_reviewer_jwt is set; Vault, outside the cluster, has none of its own",
-            anew,
+            renewed,
         )
     kube = chain.lab.kube
     accounts = [chain.path.reviewer] if chain.path.reviewer else _delegators(kube, namespace)
@@ -113,7 +114,7 @@ def _wrong_token(chain: Chain, said: str) -> Finding:
     found = kube.get("ServiceAccount", account, namespace)
     if not found:
         evidence = f"the service account {account} does not exist: its token died with it"
-        return Finding(REVIEWER, False, evidence, f"make {account} again, then {anew}")
+        return Finding(REVIEWER, False, evidence, f"make {account} again, then {renewed}")
     if not may_review(kube, account, namespace):
         evidence = f"the service account {account} may not create TokenReviews (no {DELEGATOR})"
         return Finding(
@@ -126,7 +127,7 @@ def _wrong_token(chain: Chain, said: str) -> Finding:
         f"cluster refuses (Vault says: {said})"
         + (newer if written and _moment(made) > _moment(written) else "")
     )
-    return Finding(REVIEWER, False, evidence, f"put {anew}: kubectl create token {account}")
+    return Finding(REVIEWER, False, evidence, f"put {renewed}: kubectl create token {account}")
 
 
 def may_review(kube: Kube, account: str, namespace: str) -> bool:
@@ -163,7 +164,7 @@ def _config_written(chain: Chain) -> str:
 
 
 def _fingerprint(pem: str) -> str:
-    """Who a certificate is for and since when, in words."""
+    """The subject and the serial number of a certificate, in words."""
     try:
         loaded = x509.load_pem_x509_certificate(pem.encode())
     except ValueError:

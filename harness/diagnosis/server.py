@@ -1,4 +1,4 @@
-"""The first links: Vault is reached, proves who it is, is open - for us and for pods.
+"""The first links: Vault is reachable, proves its identity and is unsealed, also for pods.
 
 Tested below HTTP, with sockets and TLS handshakes, because that is where they break.
 Pods are judged by what they are given: the name that leads to Vault (a Service with an
@@ -22,7 +22,7 @@ REPAIR = "./lab status shows what runs; ./lab up repairs it"
 
 
 def vault_is_reached(chain: Chain) -> Finding:
-    """Somebody listens on Vault's address."""
+    """A server listens on Vault's address."""
     host, port = _address(chain.lab.access.vault_addr)
     try:
         socket.create_connection((host, port), SECONDS).close()
@@ -32,7 +32,7 @@ def vault_is_reached(chain: Chain) -> Finding:
 
 
 def vault_is_genuine(chain: Chain) -> Finding:
-    """The certificate of who listens there is signed by the environment's CA."""
+    """The certificate of that server is signed by the environment's CA."""
     access = chain.lab.access
     host, port = _address(access.vault_addr)
     try:

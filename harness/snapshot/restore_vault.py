@@ -146,7 +146,7 @@ def _send(
     gone: bool = False,
     timeout: float = TIMEOUT_SECONDS,
 ) -> None:
-    """One write. `gone`: it is fine when what it is about has vanished by itself."""
+    """One write. `gone`: an object that has vanished by itself is no error."""
     allow = (404,) if gone else ()
     try:
         vault.http.request(method, f"/v1/{quote(path)}", json=body, allow=allow, timeout=timeout)

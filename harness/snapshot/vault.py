@@ -3,7 +3,7 @@
 Mounts, auth methods, policies and named entities belong to a lab by their name
 (`lab01-…`); what lies inside a mount belongs with it; tokens belong by their policies or
 by the auth method they came from (harness.snapshot.tokens), entities by their aliases,
-leases by their mount. Everything is read as it stands in Vault, so it does not matter
+leases by their mount. The state of Vault is all that is read, so it does not matter
 whether a step, a CLI or a person made it.
 """
 

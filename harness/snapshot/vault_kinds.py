@@ -27,10 +27,10 @@ class Kind:
     object when it is written. `drop` are fields that Vault writes or changes by itself,
     `only` are the fields that matter (all of them when empty).
 
-    `hidden` names the field that tells that Vault holds a secret which it does not show
-    (ALWAYS: it always does): such an object cannot be made anew. `merges`: a write keeps
-    what it does not name, the hidden secret included. `fixed` are fields that only the
-    first write may name. `removable`: DELETE works on it. `clears`: it is deleted before
+    `hidden` names the field that says that Vault holds a secret which it does not show
+    (ALWAYS: it always does): such an object cannot be created again. `merges`: a write keeps
+    the fields that it does not name, the hidden secret included. `fixed` are fields that only
+    the first write may name. `removable`: DELETE works on it. `clears`: it is deleted before
     it is written, because a write would keep old fields.
     """
 
@@ -55,7 +55,7 @@ class Kind:
         }
 
     def complete(self, content: Mapping[str, Any]) -> bool:
-        """Whether this content is all there is, so that it can make the object anew."""
+        """Whether this content is complete, so that the object can be created from it."""
         return not self.hidden or (self.hidden != ALWAYS and not content.get(self.hidden))
 
 
@@ -173,7 +173,7 @@ def find_kind(name: str) -> Kind | None:
 
 
 def body_of(kind: str, copy: Mapping[str, Any]) -> dict[str, Any]:
-    """The body that writes a stored copy again: null means absent to Vault, so it goes."""
+    """The body that writes a stored copy again, without null: to Vault that means absent."""
     body = dict(copy)
     if kind == "database:config":
         # Read as a nested object, written flat; one field has another name when written.

@@ -53,7 +53,7 @@ def make_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose Vault every inventory talks to, and in which nobody waits for long."""
     world = World(folder)
     monkeypatch.setattr(inventory, "VaultHTTP", lambda *_: world.vault)
-    monkeypatch.setattr(reset, "SETTLE_SECONDS", 0.2)
+    monkeypatch.setattr(reset, "SETTLE_SECONDS", 1.0)
     monkeypatch.setattr(reset, "EVERY", 0.01)
     monkeypatch.setattr(restore_cluster, "FINALIZER_SECONDS", 0.01)
     return world

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.live
 CLIENTS, LOGINS_EACH = 4, 50
 MOUNT, ROLE = "bystanders", "any"
 # Far enough into lab 01 that it has tokens of its own: only then are tokens looked up.
-LAB, LAST = "01", "tokens"
+LAB, LAST = "01", "pod_reads"
 
 
 @pytest.fixture
