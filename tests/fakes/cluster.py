@@ -1,6 +1,7 @@
-"""The cluster in memory behind the official client: it stands for the ApiClient of `lab.kube`.
+"""The cluster in memory behind the official client and behind the harness's own verbs.
 
-Beside what `MemoryCluster` does it answers discovery.
+`FakeCluster` stands for the ApiClient of `lab.kube`; beside what `MemoryCluster` does it
+answers discovery. `FakeKube` stands for `lab.kube` itself, over the same objects.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ _KINDS = (
     ("", "v1", "services", "Service", "Namespaced"),
     ("apps", "v1", "deployments", "Deployment", "Namespaced"),
     ("apps", "v1", "replicasets", "ReplicaSet", "Namespaced"),
+    ("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", "Namespaced"),
     ("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", "Cluster"),
     ("example.test", "v1", "things", "Thing", "Namespaced"),
 )
+CLUSTER_CA = "CLUSTER CA\n"
 _ROOTS = {
     kind: f"/apis/{group}/{version}" if group else f"/api/{version}"
     for group, version, _, kind, _ in _KINDS
 }
+_CLUSTER_WIDE = {kind for *_, kind, scope in _KINDS if scope == "Cluster"}
 _PLURALS = {kind: plural for _, _, plural, kind, _ in _KINDS}
 
 
@@ -82,6 +86,34 @@ class FakeCluster(MemoryCluster):
         else:
             status, value = self.answer(method, path, body)
         return SimpleNamespace(status=status, data=json.dumps(value).encode(), read=lambda: None)
+
+
+class FakeKube:
+    """Stands for harness.clients.kube.Kube: its reading verbs on a FakeCluster."""
+
+    def __init__(self, cluster: FakeCluster, namespace: str) -> None:
+        self.api = cluster
+        self.namespace = namespace
+
+    def get(self, kind: str, name: str, namespace: str = "") -> Data | None:
+        where = "" if kind in _CLUSTER_WIDE else namespace or self.namespace
+        status, found = self.api.answer("GET", self.api.path(kind, where, name))
+        return found if status == 200 else None
+
+    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Data]:
+        where = "" if kind in _CLUSTER_WIDE else namespace or self.namespace
+        path = self.api.path(kind, where, "").rstrip("/")
+        items: list[Data] = self.api.answer("GET", path, None, {"labelSelector": selector})[1][
+            "items"
+        ]
+        return items
+
+    def create_token(self, account: str, audience: str = "", namespace: str = "") -> str:
+        request = {"spec": {"audiences": [audience]}}
+        return self.api.token(namespace or self.namespace, account, request)
+
+    def ca_certificate(self) -> str:
+        return CLUSTER_CA
 
 
 def _discovery(core: bool) -> Data:

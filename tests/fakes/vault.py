@@ -1,9 +1,10 @@
-"""A Vault in memory that answers the requests of harness.snapshot.
+"""A Vault in memory that stands for VaultHTTP in the tests of the harness.
 
 It keeps documents by path, lists folders, forgets what lies in a mount when that is
-unmounted, and knows the versions of KV 2, the revocation of tokens and leases and the
-health answer. It is no Vault: it checks no policy and computes nothing. As the real one, it
-revokes a token that is looked up before its lease is stored (`unleased`).
+unmounted, and knows the versions of KV 2, logins of the Kubernetes method, tokens, leases
+and the capabilities that policies give. It checks no token: every request is the
+administrator's. Like the real one, it revokes a token that is looked up before its lease
+is stored (`unleased`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from harness.clients.vault import VaultRefused, VaultUnreachable
+from harness.diagnosis.policy import covers, parse_policy
 
 Data = dict[str, Any]
 
@@ -38,7 +40,11 @@ class Answer:
 
 
 class FakeVault:
-    """Stands for VaultHTTP. `refuse` maps "METHOD path" to the error text it gets."""
+    """Stands for VaultHTTP. `refuse` maps "METHOD path" to the error text it gets.
+
+    `reviews`: the cluster answers its TokenReviews. `login_says` is the status and the text
+    with which logins of the role `app` end.
+    """
 
     addr = "https://vault.test:8200"
 
@@ -55,6 +61,8 @@ class FakeVault:
         self.leases: set[str] = set()
         self.entities: dict[str, Data] = {}
         self.refuse: dict[str, str] = {}
+        self.reviews = True
+        self.login_says: tuple[int, str] = (200, "")
         self.calls: list[str] = []
 
     # -- the setting up of tests --------------------------------------------------------
@@ -82,6 +90,7 @@ class FakeVault:
         params: Data | None = None,
         allow: Collection[int] = (),
         timeout: float = 30,
+        token: str | None = None,
     ) -> Answer:
         """Answer one request as VaultHTTP does."""
         path = unquote(path.removeprefix("/v1/"))
@@ -101,7 +110,28 @@ class FakeVault:
             )
         return answer
 
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> Answer:
+        return self.request("POST", path, **options)
+
+    def delete(self, path: str, **options: Any) -> Answer:
+        return self.request("DELETE", path, **options)
+
+    def list(self, path: str, **options: Any) -> Answer:
+        return self.request("LIST", path, **options)
+
     def _route(self, method: str, path: str, body: Data, query: Data) -> Answer:
+        if path == "sys/seal-status":
+            status = {"initialized": True, "sealed": self.sealed, "progress": 0, "t": 1}
+            return Answer(200, status)
+        if path == "sys/capabilities":
+            return Answer(
+                200, {"data": {p: self._allowed(body["token"], p) for p in body["paths"]}}
+            )
+        if path.startswith("auth/") and path.endswith("/login"):
+            return self._login(path, body)
         if path.startswith(("sys/mounts", "sys/auth")):
             return self._mounts(method, path, body)
         if path.startswith("auth/token/"):
@@ -145,7 +175,39 @@ class FakeVault:
             table[f"{name}/"] = body
         return Answer(204)
 
+    def _login(self, path: str, body: Data) -> Answer:
+        role = self.documents[f"{path.removesuffix('login')}role/{body['role']}"]
+        status, text = self.login_says if body["role"] == "app" else (200, "")
+        if not self.reviews:
+            status, text = 403, "permission denied"
+        if status != 200:
+            return Answer(status, {"errors": [text]})
+        return self._new_token(path, role.get("token_policies") or [])
+
+    def _new_token(self, path: str, policies: Any) -> Answer:
+        token = f"token-{len(self.calls)}"
+        self.tokens[f"accessor-of-{token}"] = {"id": token, "path": path, "policies": [*policies]}
+        return Answer(200, {"auth": {"client_token": token}})
+
+    def _allowed(self, token: str, path: str) -> Any:
+        entry = next(entry for entry in self.tokens.values() if entry.get("id") == token)
+        texts = (self.documents.get(f"sys/policies/acl/{name}") for name in entry["policies"])
+        return [
+            capability
+            for text in texts
+            for pattern, capabilities in parse_policy((text or {}).get("policy") or "").items()
+            if covers(pattern, path)
+            for capability in capabilities
+        ] or ["deny"]
+
     def _tokens(self, method: str, path: str, body: Data) -> Answer:
+        if path in ("auth/token/create", "auth/token/create-orphan"):
+            return self._new_token(path, body["policies"])
+        if path == "auth/token/revoke":
+            found = [a for a, entry in self.tokens.items() if entry.get("id") == body["token"]]
+            for accessor in found:
+                del self.tokens[accessor]
+            return Answer(204 if found else 400)
         if method == "LIST":
             return Answer(200, {"data": {"keys": list(self.tokens)}})
         if body["accessor"] not in self.tokens:
@@ -212,7 +274,7 @@ class FakeVault:
             return _NOTHING
         versions: Data = secret["versions"]
         if word == "data":
-            version = versions[str(query["version"])]
+            version = versions[str(query.get("version") or len(versions))]
             readable = version["state"] == "alive"
             return Answer(200, {"data": {"data": version["data"]}}) if readable else _NOTHING
         marks = {

@@ -16,7 +16,17 @@ from harness.lab.context import LabContext
 from harness.lab.login_path import LoginPath
 from harness.lab.steps import Lab
 from harness.servers import certs
-from tests.fakes.chain import MOUNT, POLICY, ROLE, SECRET, FakeLab, tls_server
+from tests.fakes.chain import (
+    CONFIG_PATH,
+    MOUNT,
+    POLICY,
+    POLICY_PATH,
+    ROLE,
+    ROLE_PATH,
+    SECRET,
+    FakeLab,
+    tls_server,
+)
 
 WAY = LoginPath(
     mount=MOUNT,
@@ -74,11 +84,11 @@ def test_a_whole_chain_has_no_cause_and_every_link_was_tested(lab: FakeLab) -> N
 
 
 def test_nothing_is_left_behind_and_no_secret_is_read_as_the_account(lab: FakeLab) -> None:
-    before = set(lab.http.roles)
+    before = set(lab.http.documents)
     found(lab)
     lab.http.reviews = False
     found(lab)
-    assert set(lab.http.roles) == before
+    assert set(lab.http.documents) == before
     assert lab.http.tokens == {}
     # The checks ask the audit log who revoked what, and how: these two are a learner's.
     assert not [call for call in lab.http.calls if "revoke-" in call]
@@ -94,7 +104,7 @@ Break = Callable[[FakeLab], Any]
 def deaf(lab: FakeLab, **config: object) -> FakeLab:
     """The cluster does not review for Vault any more; the configuration says so much."""
     lab.http.reviews = False
-    lab.http.config |= config
+    lab.config.update(config)
     return lab
 
 
@@ -112,7 +122,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         f"auth method: the one at {MOUNT}/ is of type jwt",
     ),
     "not configured": (
-        lambda lab: lab.http.config.clear(),
+        lambda lab: lab.http.documents.pop(CONFIG_PATH),
         "enabled but not configured",
     ),
     "dead reviewer": (
@@ -120,7 +130,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "reviewer: dead token: reviewer exists and may review",
     ),
     "reviewer's account gone": (
-        lambda lab: deaf(lab).kube.objects.pop(("ServiceAccount", "reviewer")),
+        lambda lab: deaf(lab).cluster.remove("ServiceAccount", "lab01", "reviewer"),
         "reviewer: the service account reviewer does not exist",
     ),
     "wrong address": (
@@ -136,57 +146,55 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "reviewer: no token_reviewer_jwt is set",
     ),
     "no role": (
-        lambda lab: lab.http.roles.update(apps=lab.http.roles.pop(ROLE)),
+        lambda lab: lab.http.documents.update({f"{ROLE_PATH}s": lab.http.documents.pop(ROLE_PATH)}),
         f"role: there is no role {ROLE} at {MOUNT}/ (there are: apps)",
     ),
     "no account": (
-        lambda lab: lab.kube.objects.pop(("ServiceAccount", "app")),
+        lambda lab: lab.cluster.remove("ServiceAccount", "lab01", "app"),
         "service account: there is no service account app in lab01",
     ),
     "another account bound": (
-        lambda lab: lab.http.roles[ROLE].update(bound_service_account_names=["web"]),
+        lambda lab: lab.role.update(bound_service_account_names=["web"]),
         "service account: the role app is for web, the pod runs as app",
     ),
     "another namespace bound": (
-        lambda lab: lab.http.roles[ROLE].update(bound_service_account_namespaces=["shop"]),
+        lambda lab: lab.role.update(bound_service_account_namespaces=["shop"]),
         "service account: the role app is for the namespace shop, the pod runs in lab01",
     ),
     "pod of another account": (
-        lambda lab: lab.kube.objects.update(
-            {("Pod", "app"): {"spec": {"serviceAccountName": "web"}}}
-        ),
+        lambda lab: lab.cluster.put("Pod", "app", "lab01", spec={"serviceAccountName": "web"}),
         "service account: the pod app runs as web, not as app",
     ),
     "another audience": (
-        lambda lab: lab.http.roles[ROLE].update(audience="bank"),
+        lambda lab: lab.role.update(audience="bank"),
         "audience: wrong audience: the role app wants bank, the pod's token is made for vault",
     ),
     "pod's token for another audience": (
-        lambda lab: lab.kube.objects.update({("Pod", "app"): pod_with_audience("bank")}),
+        lambda lab: lab.cluster.put("Pod", "app", "lab01", spec=spec_with_audience("bank")),
         "audience: wrong audience: the role app wants vault, the token of pod app is made for bank",
     ),
     "misspelt field": (
-        lambda lab: lab.http.roles[ROLE].update(token_policies=[], policies_=["lab01-app"]),
+        lambda lab: lab.role.update(token_policies=[], policies_=["lab01-app"]),
         "policy: the role app grants no policy",
     ),
     "no policy": (
-        lambda lab: lab.http.policies.pop("lab01-app"),
+        lambda lab: lab.http.documents.pop(POLICY_PATH),
         "policy: missing policy: there is no lab01-app",
     ),
     "deleted secret": (
-        lambda lab: lab.http.versions["1"].update(deletion_time="2026-01-01T00:00:00Z"),
+        lambda lab: lab.version.update(state="deleted"),
         "secret: deleted: version 1 of app in lab01-kv/",
     ),
     "destroyed secret": (
-        lambda lab: lab.http.versions["1"].update(destroyed=True),
+        lambda lab: lab.version.update(state="destroyed"),
         "secret: version 1 of app in lab01-kv/, the present one, is destroyed",
     ),
     "no secret": (
-        lambda lab: lab.http.secrets.update(ap=lab.http.secrets.pop("app")),
+        lambda lab: lab.http.secrets.update({"lab01-kv/ap": lab.http.secrets.pop("lab01-kv/app")}),
         "secret: there is no secret app in lab01-kv/ (there are: ap)",
     ),
     "no field": (
-        lambda lab: lab.http.secrets["app"].pop("password"),
+        lambda lab: lab.version["data"].pop("password"),
         "secret: app in lab01-kv/ has no field password (it has: username)",
     ),
     "no engine": (
@@ -200,10 +208,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
 }
 
 
-def pod_with_audience(audience: str) -> dict[str, Any]:
+def spec_with_audience(audience: str) -> dict[str, Any]:
     source = {"serviceAccountToken": {"path": "token", "audience": audience}}
     volumes = [{"name": "identity", "projected": {"sources": [source]}}]
-    return {"spec": {"serviceAccountName": "app", "volumes": volumes}}
+    return {"serviceAccountName": "app", "volumes": volumes}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -245,13 +253,13 @@ def test_the_first_broken_link_wins(lab: FakeLab) -> None:
 
 
 def test_a_missing_policy_that_is_not_needed_is_a_remark(lab: FakeLab) -> None:
-    lab.http.roles[ROLE]["token_policies"] = ["lab01-app", "lab01-old"]
+    lab.role["token_policies"] = ["lab01-app", "lab01-old"]
     assert "there is no lab01-old, the others are enough" in cause(lab)
     assert all(finding.ok for finding in found(lab))
 
 
 def test_a_role_without_audience_is_a_remark_not_a_break(lab: FakeLab) -> None:
-    lab.http.roles[ROLE]["audience"] = ""
+    lab.role["audience"] = ""
     assert "names no audience" in cause(lab)
     assert all(finding.ok for finding in found(lab))
     BROKEN["deleted secret"][0](lab)
@@ -259,12 +267,14 @@ def test_a_role_without_audience_is_a_remark_not_a_break(lab: FakeLab) -> None:
 
 
 def test_a_namespace_selector_counts(lab: FakeLab) -> None:
-    lab.http.roles[ROLE] |= {
-        "bound_service_account_namespaces": [],
-        "bound_service_account_namespace_selector": '{"matchLabels": {"team": "shop"}}',
-    }
+    lab.role.update(
+        {
+            "bound_service_account_namespaces": [],
+            "bound_service_account_namespace_selector": '{"matchLabels": {"team": "shop"}}',
+        }
+    )
     assert cause(lab) == ""
-    lab.kube.objects["Namespace", "lab01"]["metadata"]["labels"] = {"team": "bank"}
+    lab.cluster.put("Namespace", "lab01", metadata={"labels": {"team": "bank"}})
     assert cause(lab).startswith("service account: ")
 
 
@@ -287,7 +297,7 @@ def test_another_ca_for_us(lab: FakeLab, tmp_path: Path) -> None:
 def test_another_ca_for_pods(lab: FakeLab, tmp_path: Path) -> None:
     certs.make_ca("another CA", tmp_path / "ca.crt", tmp_path / "ca.key")
     other = (tmp_path / "ca.crt").read_text()
-    lab.kube.objects["ConfigMap", "vault-ca"]["data"]["ca.crt"] = other
+    lab.cluster.put("ConfigMap", "vault-ca", "lab01", data={"ca.crt": other})
     assert "TLS for pods: wrong CA: with the ConfigMap vault-ca in lab01" in cause(lab)
     assert "wrong CA: with the certificate that the pod was given" in cause(
         lab, LoginPath(ca=other)
@@ -299,12 +309,12 @@ def test_another_ca_for_pods(lab: FakeLab, tmp_path: Path) -> None:
     [({}, "has no ca.crt"), ({"ca.crt": "no certificate"}, "holds no certificate in PEM form")],
 )
 def test_no_ca_for_pods(lab: FakeLab, data: dict[str, str], says: str) -> None:
-    lab.kube.objects["ConfigMap", "vault-ca"]["data"] = data
+    lab.cluster.put("ConfigMap", "vault-ca", "lab01", data=data)
     assert says in cause(lab)
 
 
 def test_a_service_that_leads_nowhere(lab: FakeLab) -> None:
-    lab.kube.lists["EndpointSlice"] = []
+    lab.cluster.remove("EndpointSlice", "vault", "vault")
     assert "vault.vault.svc leads nowhere" in cause(lab)
 
 
@@ -339,7 +349,7 @@ def test_a_whole_chain_leaves_the_failure_as_it_was(lab: FakeLab) -> None:
 
 
 def test_a_remark_does_not_take_the_place_of_a_hint(lab: FakeLab) -> None:
-    lab.http.roles[ROLE]["audience"] = ""
+    lab.role["audience"] = ""
     error = CheckFailed("not yet true", hint="look again")
     add_cause(error, cast(LabContext, lab), step_of(WAY))
     assert "cause" not in str(error)
@@ -369,5 +379,5 @@ def test_a_diagnosis_that_fails_hides_nothing(lab: FakeLab) -> None:
 def test_a_path_without_a_log_in_tests_policies_alone(lab: FakeLab) -> None:
     way = LoginPath(policies=("lab01-app",), secret=SECRET)
     assert [finding.link for finding in found(lab, way)][6:] == ["policy", "policy path", "secret"]
-    lab.http.policies["lab01-app"] = POLICY.replace("/data", "")
+    lab.http.put(POLICY_PATH, policy=POLICY.replace("/data", ""))
     assert "without data/" in cause(lab, way)
