@@ -25,7 +25,7 @@ from harness.base.wait import pause
 from harness.cli.keypress import BACK, QUIT, SKIP, Keys
 from harness.cli.tour import Tour, shortened
 from harness.lab.steps import Step
-from harness.session.runner import DONE, Runner
+from harness.session.runner import Runner
 
 MARGIN = 4
 PROMPT = "Enter go   s skip   b back   1-{last} jump   q end"
@@ -80,9 +80,7 @@ class Presentation(Tour):
     def _may_jump(self, runner: Runner, here: Step, number: int) -> bool:
         """Whether the speaker wants to jump although that undoes work of more than one step."""
         lost = [
-            step
-            for step in here.lab.steps[number - 1 : here.number]
-            if runner.progress.state(step) in DONE
+            step for step in here.lab.steps[number - 1 : here.number] if runner.progress.done(step)
         ]
         if len(lost) < 2:
             return True
