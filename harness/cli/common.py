@@ -47,6 +47,9 @@ KubernetesRelease = Annotated[
         help="Which Kubernetes: 1.36 (default) or 1.37.",
     ),
 ]
+ShellLab = Annotated[
+    str, typer.Argument(metavar="[LAB]", help="The lab to work in; the first not done without it.")
+]
 Output = Annotated[str, typer.Option("-o", "--output", help="table or json.")]
 
 
@@ -82,6 +85,14 @@ def context(name: str, lab: Lab) -> LabContext:
     if record and not set(lab.needs) <= set(record.needs):
         access = bring_up(name, record.supply, None, needs=lab.needs)
     return LabContext(access, lab)
+
+
+def lab_at_work(number: str, env: str) -> Lab:
+    """The lab with this number; without one, the first that is not done. Raises UsageError."""
+    from harness.cli.status import first_open
+    from harness.lab import catalog
+
+    return catalog.find_lab(number or first_open(environment(env)))
 
 
 def one_step(what: str, env: str) -> tuple[Runner, Step]:

@@ -1,9 +1,10 @@
 """The `lab` command: parse, call, print. What a command does lives in the modules it calls.
 
 Here are the commands about the environment and this machine; those about labs and steps
-are in harness.cli.steps. Imports are inside the commands, so that `lab --help` answers at
-once. Data goes to standard output, messages and progress to standard error; errors of the
-LabError tree become one block of text and their exit code (style.md section 5).
+are in harness.cli.steps, those for authors in harness.cli.authors. Imports are inside the
+commands, so that `lab --help` answers at once. Data goes to standard output, messages and
+progress to standard error; errors of the LabError tree become one block of text and their
+exit code.
 """
 
 from __future__ import annotations
@@ -17,22 +18,25 @@ import typer
 
 from harness.base.errors import LabError, UsageError
 from harness.base.redact import redact
-from harness.cli import steps
+from harness.cli import authors, steps
 from harness.cli.common import (
     EnvName,
     FlavourName,
     KubernetesRelease,
     Output,
+    ShellLab,
     SupplyName,
     app,
     bring_up,
+    context,
     environment,
+    lab_at_work,
     messages,
     show,
 )
 from harness.supply import surroundings
 
-__all__ = ["main", "steps"]
+__all__ = ["authors", "main", "steps"]
 
 INTERRUPTED = 130
 
@@ -112,6 +116,7 @@ def status(env: EnvName = "lab", output: Output = "table") -> None:
 
 @app.command("env")
 def env_(
+    lab: ShellLab = "",
     env: EnvName = "lab",
     token: Annotated[
         bool, typer.Option("--token", help="Also VAULT_TOKEN, the root token (a secret).")
@@ -121,29 +126,40 @@ def env_(
     import shlex
 
     from harness.base import proxies
+    from harness.lab.context import LabContext
 
-    access = environment(env).access()
-    variables = {**access.shell_variables(), **proxies.exceptions()}
-    variables["PATH"] = f"{access.programs}:$PATH"
+    chosen = lab_at_work(lab, env)
+    work = LabContext(environment(env).access(), chosen)
+    variables = {**work.shell_variables(), **proxies.exceptions()}
+    variables["PATH"] = f"{work.access.programs}:$PATH"
     if token:
-        variables["VAULT_TOKEN"] = access.vault_token
+        variables["VAULT_TOKEN"] = work.access.vault_token
     for name, value in variables.items():
         shown = f'"{value}"' if name == "PATH" else shlex.quote(value)
         sys.stdout.write(f"export {name}={shown}\n")
 
 
 @app.command()
-def shell(env: EnvName = "lab") -> None:
-    """Open a shell with kubectl, vault and their variables set; `exit` ends it."""
-    access = environment(env).running()
+def shell(lab: ShellLab = "", env: EnvName = "lab") -> None:
+    """Open a shell for a lab, with kubectl, vault and their variables set; `exit` ends it."""
+    from harness.lab.context import LabContext
+    from harness.session.runner import Runner
+
+    chosen = lab_at_work(lab, env)
+    found = environment(env)
+    # Who names a lab gets what it needs; a shell alone installs nothing.
+    work = context(env, chosen) if lab else LabContext(found.running(), chosen)
+    runner = Runner(work)
+    step, record = runner.next_step(), found.record
+    if step and record and set(chosen.needs) <= set(record.needs):
+        runner.begin(step)
     program = os.environ.get("SHELL") or "/bin/sh"
-    variables = {
-        **os.environ,
-        **access.shell_variables(),
-        "VAULT_TOKEN": str(access.vault_token),
-        "PATH": f"{access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
-    messages.print(f"kubectl and vault speak to environment {env}; `exit` leaves", style="dim")
+    variables = {**os.environ, **work.shell_environment()}
+    messages.print(
+        f"kubectl and vault speak to environment {env}, in the namespace {work.namespace} of lab "
+        f"{chosen.number}; `exit` leaves",
+        style="dim",
+    )
     os.execvpe(program, [program], variables)  # noqa: S606 # a person's own shell, no arguments
 
 

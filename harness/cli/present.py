@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from rich.control import Control
-from rich.syntax import Syntax
 from rich.text import Text
 
 from harness.base.errors import LabError
 from harness.base.redact import redact
 from harness.base.wait import pause
 from harness.cli.keypress import BACK, QUIT, SKIP, Keys
-from harness.cli.tour import Tour, shortened
+from harness.cli.tour import Tour
 from harness.lab.steps import Step
 from harness.session.runner import Runner
 
@@ -106,10 +105,7 @@ class Presentation(Tour):
         return answer
 
     def _show_call(self, line: str) -> None:
-        lines = shortened(laid_out(f"$ {redact(line)}", self._width() - 2 * MARGIN))
-        shown = Syntax("", "bash", background_color="default", theme="ansi_dark").highlight(
-            "\n".join(lines)
-        )
+        shown = self._as_code(laid_out(f"$ {redact(line)}", self._width() - 2 * MARGIN))
         self.console.print()
         for text in shown.split("\n"):
             self._type(text)

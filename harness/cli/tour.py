@@ -1,8 +1,10 @@
 """The tour: a lab in a terminal, each step explained, shown, run, checked, timed.
 
 What is shown before it runs is what a person would type (curl, kubectl, vault), as the
-lab's context reports it. The tour goes on where the last one stopped; a step that was
-interrupted half-way is undone first. harness.cli.present is the same for a speaker on a stage.
+lab's context reports it: whole and at the left margin, so that it can be pasted into
+`./lab shell`. What a command printed is moved to the right. The tour goes on where the last
+one stopped; a step that was interrupted half-way is undone first. harness.cli.present is the
+same for a speaker on a stage.
 """
 
 from __future__ import annotations
@@ -28,8 +30,6 @@ from harness.lab.steps import Lab, Step
 from harness.session.progress import SKIPPED
 from harness.session.runner import Runner
 
-# A here-document of a long manifest would push the explanation off the screen.
-SHOWN_LINES = 14
 WIDEST = 100
 
 
@@ -52,7 +52,7 @@ class Tour:
     def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
         """Tell the steps `first` to `last` of one lab. Raises what a step raises."""
         assert self.access is not None
-        context = LabContext(self.access, lab, self._show_call)
+        context = LabContext(self.access, lab, self._show_call, self._show_output)
         runner = Runner(context)
         steps = lab.steps[first - 1 : last]
         self._opening(lab)
@@ -135,25 +135,24 @@ class Tour:
 
     def _heading(self, step: Step) -> None:
         self.console.print()
-        title = f"Step {step.id}  {step.title}"
+        title = f"Step {step.id}  {step.title}" + ("  (further)" if step.further else "")
         self.console.print(Rule(Text(title, style="bold"), align="left", characters="─"))
         if step.why:
             self.console.print(Padding(Markdown(step.why), (0, 2, 1, 2)), width=self._width())
 
     def _show_call(self, line: str) -> None:
-        lines = shortened(f"$ {redact(line)}")
-        if self.console.is_terminal:
-            code = Syntax(
-                "\n".join(lines),
-                "bash",
-                background_color="default",
-                word_wrap=True,
-                theme="ansi_dark",
-            )
-            self.console.print(Padding(code, (0, 2)))
-        else:
-            for text in lines:
-                self.console.print(Text(f"  {text}"), soft_wrap=True)
+        # A terminal breaks what is too long for it; a line break put in would be pasted, too.
+        self.console.print(self._as_code(redact(line)), soft_wrap=True)
+
+    def _as_code(self, command: str) -> Text:
+        if not self.console.is_terminal:
+            return Text(command)
+        code = Syntax("", "bash", background_color="default", theme="ansi_dark")
+        return code.highlight(command.rstrip("\n"))
+
+    def _show_output(self, text: str) -> None:
+        for line in text.splitlines():
+            self.console.print(Text(f"  {line}", style="dim"), soft_wrap=True)
 
     def _show_fact(self, fact: str) -> None:
         self.console.print(Text("  ✓ ", style="green") + Text(redact(fact)))
@@ -182,12 +181,3 @@ class Tour:
 
 def _steps(count: int) -> str:
     return "1 step" if count == 1 else f"{count} steps"
-
-
-def shortened(command: str) -> list[str]:
-    """The lines of a command, the middle of a long one left out."""
-    lines = command.splitlines() or [""]
-    if len(lines) > SHOWN_LINES:
-        hidden = len(lines) - SHOWN_LINES
-        lines = [*lines[: SHOWN_LINES - 1], f"… {hidden} more lines …", lines[-1]]
-    return lines

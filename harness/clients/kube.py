@@ -8,6 +8,7 @@ comes out as plain dictionaries and text. What is about objects: harness.clients
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ from harness.clients.kube_objects import (
     Object,
     Objects,
     ObjectVerbs,
+    here_document,
     message_of,
 )
 
@@ -43,6 +45,7 @@ __all__ = [
     "KubeRefused",
     "Object",
     "Objects",
+    "here_document",
 ]
 
 LOG_TAIL = 20
@@ -75,9 +78,7 @@ class Kube(ObjectVerbs):
         """
         words = ["sh", "-c", command] if isinstance(command, str) else list(command)
         target = namespace or self.namespace
-        shown = command if isinstance(command, str) else " ".join(command)
-        where = f" -c {container}" if container else ""
-        self._say(f"kubectl exec -n {target} {pod}{where} -- sh -c '\n{shown.strip()}\n'")
+        self._say(_as_typed(pod, target, container, command))
         extra = {"container": container} if container else {}
         # exec switches the connection to a websocket: it must not be the shared client,
         # whose request function `stream` replaces for the duration of the call.
@@ -241,6 +242,17 @@ class Kube(ObjectVerbs):
             return self.get("Pod", pod, namespace)
         finally:
             self._on_call = listener
+
+
+def _as_typed(pod: str, namespace: str, container: str, command: str | Sequence[str]) -> str:
+    """The exec as a person can paste it: a script as a here-document, so that quotes stay."""
+    where = f"-n {namespace} {pod}" + (f" -c {container}" if container else "")
+    if not isinstance(command, str):
+        return f"kubectl exec {where} -- {shlex.join(command)}"
+    script = command.strip()
+    if "\n" in script or "'" in script:
+        return here_document(f"kubectl exec -i {where} -- sh", script)
+    return f"kubectl exec {where} -- sh -c '{script}'"
 
 
 def _moment(event: Any) -> tuple[int, int]:

@@ -116,11 +116,8 @@ class ObjectVerbs:
             where["namespace"] = metadata.get("namespace") or namespace or self.namespace
         name = metadata["name"]
         shown = _without_values(source) if kind == "Secret" else source
-        self._say(
-            f"kubectl apply{_n(where)} -f - <<'EOF'\n"
-            + yaml.safe_dump(shown, sort_keys=False, allow_unicode=True).strip()
-            + "\nEOF"
-        )
+        text = yaml.safe_dump(shown, sort_keys=False, allow_unicode=True)
+        self._say(here_document(f"kubectl apply{_n(where)} -f -", text))
         return self._ask(
             f"kubectl apply {kind.lower()}/{name}",
             lambda: resource.server_side_apply(
@@ -255,6 +252,15 @@ class ObjectVerbs:
             where=str(self.api.configuration.host),
             hint="./lab status shows whether the cluster runs; ./lab up repairs it",
         )
+
+
+def here_document(command: str, text: str) -> str:
+    """The command with `text` as its standard input, so that a person can paste it."""
+    end = "EOF"
+    while end in text.splitlines():
+        end += "_"
+    body = text.strip("\n")
+    return f"{command} <<'{end}'\n{body}\n{end}"
 
 
 def _new_client(kubeconfig: Path) -> Any:

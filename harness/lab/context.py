@@ -1,28 +1,25 @@
 """What a step gets as `lab`: the ways to act on one environment, for one lab.
 
-`lab.http` is plain HTTP to Vault, `lab.vault` is hvac, `lab.kube` speaks kubectl's
-verbs, `lab.run` runs a command as a person would type it. All of them tell a listener
-what they are about to do, which is how the tour shows the calls. Names come from
-`lab.namespace` and `lab.path`, so that two labs, and two people's ideas, never collide.
+`lab.sh` and `lab.kubectl_apply` do what a person would type in `./lab shell` and show what
+comes back; `lab.http` is plain HTTP to Vault, `lab.vault` is hvac, `lab.kube` speaks kubectl's
+verbs. All of them report each call to a listener first, which is how the tour shows the calls.
+Names come from `lab.namespace` and `lab.path`, so that two labs never collide. What is about
+commands is in harness.lab.terminal.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
-import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hvac
 
-from harness.base import process
 from harness.base.paths import PROJECT
-from harness.base.redact import Secret, redact
+from harness.base.redact import Secret
 from harness.base.statefile import read_json
 from harness.base.wait import pause, wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, LAB_LABEL, MANAGED_BY, STEP_LABEL, Kube
@@ -30,6 +27,7 @@ from harness.clients.vault import VaultHTTP
 from harness.clients.vault_audit import AuditLog
 from harness.lab.access import Access
 from harness.lab.notes import Notes
+from harness.lab.terminal import Listener, Terminal
 
 if TYPE_CHECKING:
     from harness.controlplane.change import ControlPlane
@@ -38,27 +36,29 @@ if TYPE_CHECKING:
     from harness.lab.steps import Lab, Step
 
 T = TypeVar("T")
-OnCall = Callable[[str], None]
 
 
-class LabContext:
-    """One lab in one environment. `step` is the step that runs now, for the labels."""
+class LabContext(Terminal):
+    """One lab in one environment. `step` is the step that runs now, for the labels.
 
-    def __init__(self, access: Access, lab: Lab, on_call: OnCall | None = None) -> None:
-        self.access = access
+    `on_call` gets each call before it is made, `on_output` what a command printed.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        lab: Lab,
+        on_call: Listener | None = None,
+        on_output: Listener | None = print,
+    ) -> None:
+        super().__init__(access, lab.prefix, on_call, on_output)
         self.lab = lab
         self.step: Step | None = None
-        self.on_call = on_call
 
     def __repr__(self) -> str:
         return f"<lab {self.lab.number} in environment {self.access.name}>"
 
     # -- names --------------------------------------------------------------------------
-
-    @property
-    def namespace(self) -> str:
-        """The Kubernetes namespace of this lab: `lab01`."""
-        return self.lab.prefix
 
     def path(self, word: str, *more: str) -> str:
         """A name of this lab's own in Vault, with what follows it.
@@ -113,26 +113,8 @@ class LabContext:
         """The cluster, with this lab's namespace as the default."""
         return Kube(self.access.kubeconfig, self.namespace, self.labels, self.say)
 
-    def run(self, command: str, *, timeout: float = 60, stdin: str | None = None) -> str:
-        """Run a command as a person would type it (`kubectl …`, `vault …`); return its output.
-
-        It finds the environment's programs, KUBECONFIG and the VAULT_* variables.
-        Raises CommandFailed with the last lines when its status is not 0.
-        """
-        self.say(command)
-        return process.run(
-            shlex.split(command),
-            env={
-                **self.access.shell_variables(),
-                "VAULT_TOKEN": self.access.vault_token,
-                "PATH": f"{self.access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
-            },
-            timeout=timeout,
-            stdin=stdin,
-        )
-
     def wait_for(self, what: str, probe: Callable[[], T], **options: Any) -> T:
-        """Wait until `probe` is true, without telling every look (harness.base.wait.wait_for)."""
+        """Wait until `probe` is true and report no call of it (harness.base.wait.wait_for)."""
         with self.quiet():
             return wait_for(what, probe, **options)
 
@@ -170,7 +152,7 @@ class LabContext:
         )
 
     def show(self, picture: Path) -> None:
-        """Show a picture: in a notebook as a picture, elsewhere where it lies."""
+        """Show a picture: in a notebook the picture itself, elsewhere its file name."""
         self.say(f"# picture: {picture.name} in the lab's state folder")
 
     # -- memory -------------------------------------------------------------------------
@@ -187,9 +169,9 @@ class LabContext:
 
     @property
     def audit(self) -> AuditLog:
-        """Vault's audit log, from the moment on when the running step was begun.
+        """Vault's audit log since the running step began.
 
-        So a check can ask "did this happen?" and an undone step has not happened.
+        So a check can ask "did this happen?", and an undone step has not happened.
         """
         return self.audit_since(self.step.number if self.step else 1)
 
@@ -223,22 +205,8 @@ class LabContext:
             **step,
         }
 
-    def say(self, line: str) -> None:
-        """Tell the listener about a call that is about to be made."""
-        if self.on_call:
-            self.on_call(redact(line))
-
-    @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Tell the listener nothing while the block runs."""
-        listener, self.on_call = self.on_call, None
-        try:
-            yield
-        finally:
-            self.on_call = listener
-
     def prepare(self) -> None:
-        """Make the lab's namespace, after the last one of that name is gone.
+        """Make the lab's namespace, after an earlier one of that name has ended.
 
         It holds a ConfigMap `vault-ca` with the certificate that pods verify Vault
         with, as `kube-root-ca.crt` does for the API server.

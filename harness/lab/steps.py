@@ -1,13 +1,13 @@
 """Lab, step and check: what a lab is made of, with no input or output of its own.
 
 A lab is an ordered list of steps. A step has a why (its docstring, Markdown), a `do`
-(the real calls), a `check` (what must be true of the cluster and of Vault afterwards,
-whoever brought it about) and, where the engine cannot derive it, an `undo`. The same
+(the real calls), a `check` (what must be true of the cluster and of Vault afterwards, no
+matter how it came about) and, where the engine cannot derive it, an `undo`. The same
 objects feed the tour, the notebook, the exercise and pytest; see harness.cli.tour,
 harness.notebook.lab and harness.proving.plugin.
 
 Inside a check, `expect` states one fact at a time. Facts that hold are reported to
-whoever listens (the tour prints them), the first that does not raises CheckFailed.
+a listener (the tour prints them), the first that does not raises CheckFailed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,13 @@ def listen(listener: Callable[[str], None]) -> None:
 
 @dataclass(eq=False)
 class Step:
-    """One step of a lab. Make it with `@lab.step(...)`, not by hand."""
+    """One step of a lab. Make it with `@lab.step(...)`, not by hand.
+
+    `minutes` is the time a learner needs, 0 when the author has not said. `goals` are the
+    sentences that an exercise states; the check says each of them. A `further` step may be
+    left out: no later step needs it. A step that only looks (`observe`) changes nothing, so
+    its check needs not fail before it; without a check it asserts inside `do`.
+    """
 
     lab: Lab
     number: int
@@ -78,6 +84,9 @@ class Step:
     do: Action
     hints: tuple[str, ...]
     observe: bool
+    minutes: int = 0
+    goals: tuple[str, ...] = ()
+    further: bool = False
     checks: Action | None = None
     undoes: Action | None = None
     diagnoses: Callable[[LabContext], LoginPath] | None = None
@@ -89,8 +98,6 @@ class Step:
 
     def check(self, action: Action) -> Action:
         """Register what must be true after this step (decorator)."""
-        if self.observe:
-            raise TypeError(f"{self.id} only observes: assert inside do")
         self.checks = action
         return action
 
@@ -104,7 +111,7 @@ class Step:
         self.diagnoses = action
 
     def verify(self, lab: LabContext) -> None:
-        """Run the check; for a step that only observes, observe again."""
+        """Run the check; without one, look again."""
         (self.do if self.checks is None else self.checks)(lab)
 
 
@@ -116,7 +123,7 @@ class Lab:
     needs; `goal` is one sentence. `needs` names the integrations the environment must
     have before the first step (harness.integrations); `snapshots` what a snapshot holds
     beside Vault and the cluster ("control_plane"). A `draft` works but has not been
-    proved everywhere yet: it is told, tested and listed only with LAB_DRAFTS=1.
+    proved everywhere yet: it is shown, tested and listed only with LAB_DRAFTS=1.
     """
 
     number: str
@@ -142,11 +149,19 @@ class Lab:
         return f"{folder.removeprefix('lab')}.ipynb"
 
     def step(
-        self, title: str, *, hints: Sequence[str] = (), observe: bool = False
+        self,
+        title: str,
+        *,
+        minutes: int = 0,
+        goals: Sequence[str] = (),
+        hints: Sequence[str] = (),
+        observe: bool = False,
+        further: bool = False,
     ) -> Callable[[Action], Step]:
         """Make the decorated function a step of this lab (its `do`).
 
-        Its number is its place in `sequence`; without one, that of its definition.
+        Its number is its place in `sequence`; without one, that of its definition. For the
+        arguments see `Step`.
         """
 
         def register(do: Action) -> Step:
@@ -159,6 +174,9 @@ class Lab:
                 do=do,
                 hints=tuple(hints),
                 observe=observe,
+                minutes=minutes,
+                goals=tuple(goals),
+                further=further,
             )
             if any(other.name == step.name for other in self.steps):
                 raise TypeError(f"lab {self.number} has two steps named {step.name}")

@@ -1,4 +1,4 @@
-"""What a step's check looks for, as sentences: the goal that an exercise states.
+"""What a step's check looks for, as sentences, for a step whose author wrote no goals.
 
 The sentences are the ones that `expect` reports when they hold, read from the source of
 the check and of the helpers in its module that it hands `lab` to, with the lab's own
@@ -20,7 +20,7 @@ from harness.lab.steps import Step
 Known = dict[str, str]
 Function = ast.FunctionDef
 
-# A helper that calls itself must not send the reader round for ever.
+# A helper that calls itself must not be followed for ever.
 DEPTH = 4
 
 

@@ -144,11 +144,11 @@ def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
             original, copy = source / path, target / path
             if not original.is_file():
                 continue
-            wanted = _digest(original)
+            wanted = file_sha256(original)
             known = record.get(str(path))
             if copy.exists() and known == wanted:
                 continue
-            if copy.exists() and _digest(copy) not in (known, wanted):
+            if copy.exists() and file_sha256(copy) not in (known, wanted):
                 notes.append(f"{path} has your work in it and stays, though the lab has changed")
                 continue
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def settings(root: Path, token: str, port: int) -> dict[str, Any]:
 
 
 def _configure(folder: Path, root: Path, token: str, port: int) -> None:
-    """Write the configuration anew: the token changes with every start."""
+    """Write the configuration: the token changes with every start."""
     shutil.rmtree(folder / "runtime", ignore_errors=True)
     for name in ("config", "data", "runtime", "ipython"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -244,7 +244,3 @@ def _wait_until_it_answers(
 def _tail(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
     return redact("\n".join(f"  | {line}" for line in lines))
-
-
-def _digest(file: Path) -> str:
-    return file_sha256(file)

@@ -2,7 +2,7 @@
 
 Everything a kernel shows leaves through one function, `Session.send`; secrets are masked
 there, so that no kind of output (print, a result, a picture's caption, a traceback, the
-help of `?`) has to be thought of by itself. Errors of this project are shown as their
+help of `?`) needs care of its own. Errors of this project are shown as their
 three parts and the line that was running, without the harness's own frames. A cell whose
 first line is `# Step 01.3` runs the step's beginning first; when that fails, the cell
 does not run. Without IPython nothing is changed.
@@ -28,7 +28,7 @@ _STEP = re.compile(r"# Step (\d\d\.\d+)\s*")
 _BEGIN = "__lab_begin_step__"
 _FOLLOWER = "_lab_follower"
 
-# What a person typed is theirs, and comes back to them only.
+# A person's own input comes back to that person only.
 _NOT_REDACTED = frozenset({"execute_input", "input_request"})
 _RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
@@ -135,7 +135,7 @@ def _show_lab_error(
     tb_offset: int | None = None,
 ) -> list[str]:
     where = running_line(tb, shell.user_ns)
-    # A cell that only calls lab.check(...) need not be told which line it was.
+    # In a cell that only calls lab.check(...) the line says nothing new.
     own = any(word in where for word in ("lab.check(", _BEGIN))
     lines = render_error(error, "" if own else where)
     shell._showtraceback(kind, error, ["\n".join(lines)])

@@ -43,7 +43,7 @@ class NotebookLab(LabContext):
     # -- for the person -----------------------------------------------------------------
 
     def check(self, name: str | int) -> None:
-        """Say what holds of this step; raise CheckFailed with what does not hold yet."""
+        """Print what holds of this step; raise CheckFailed with what does not hold yet."""
         step = self.lab.find(name)
         try:
             self.runner.check(step, _holds)
@@ -57,7 +57,7 @@ class NotebookLab(LabContext):
         print(f"Step {step.number} is done.", *(f"Next: {s.title}." for s in following))
 
     def hint(self, name: str | int) -> None:
-        """Say what is not yet true of this step, then one hint more than last time."""
+        """Print what is not yet true of this step, then one hint more than last time."""
         step = self.lab.find(name)
         for line in next_hint(self.runner, step, f'lab.solve("{step.name}")'):
             print(line)
@@ -89,7 +89,7 @@ class NotebookLab(LabContext):
 
     @property
     def show_calls(self) -> bool:
-        """Whether each call is printed in the form in which one would type it."""
+        """Whether each call is printed as a person would type it."""
         return self.on_call is not None
 
     @show_calls.setter
@@ -113,9 +113,9 @@ class NotebookLab(LabContext):
         listen(_holds)
 
     def end_cell(self, well: bool) -> None:
-        """A cell has run: a step that only looks is done when its cell ended well."""
+        """A cell has run: a step that looks and has no check is done when its cell ended well."""
         step, self._running = self._running, None
-        if step and step.observe and well:
+        if step and step.observe and not step.checks and well:
             self.runner.progress.mark(step, CHECKED)
 
 

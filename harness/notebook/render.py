@@ -2,15 +2,16 @@
 
 The notebooks are committed, so that they can be read without running anything, and a
 test compares them with what their lab renders. Rendering is deterministic: cell ids come
-from the step numbers and there are no outputs. `python -m harness.notebook.render` writes them.
+from the step numbers and there are no outputs. `./lab render` writes them.
 
     notebooks/NN_topic.ipynb             why, the code of do, a check
-    notebooks/exercises/NN_topic.ipynb   why, what is given, an empty cell, the same check
+    notebooks/exercises/NN_topic.ipynb   why, the goals, the code with gaps, the same check
+
+A step whose lines have no gaps yet gets an empty cell and a list of what is given.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import nbformat
 
 from harness.base.paths import CHECKOUT
 from harness.lab.catalog import all_labs
+from harness.lab.gaps import GAP
 from harness.lab.steps import Lab, Step
 from harness.notebook.facts import facts
 from harness.notebook.source import Source, grouped_imports, source_of
@@ -131,10 +133,11 @@ def _opening(lab: Lab, exercise: bool) -> str:
     ]
     if exercise:
         lines.append(
-            "**How it works**: each step says what to reach and what is given. Do it in the "
-            "empty cell or in a terminal (`./lab shell`): the check looks at the cluster and at "
-            "Vault, not at how you got there. `lab.hint(...)` first says what is not yet true, "
-            "then gives one hint more on each call."
+            f"**How it works**: each step says what to reach. Fill the gaps (`{GAP}`) of its "
+            "cell; where it holds only a comment, write it. Or work in a terminal "
+            f"(`./lab shell {lab.number}`): the check looks at the cluster and at Vault, not at "
+            "how you got there. `lab.hint(...)` first says what is not yet true, then gives one "
+            "hint more on each call."
         )
     else:
         lines.append(
@@ -146,7 +149,7 @@ def _opening(lab: Lab, exercise: bool) -> str:
 
 def set_up(lab: Lab, sources: list[Source]) -> str:
     """The first code cell. Raises TypeError when a name would be two things in it."""
-    statements = {"open_lab": "from harness.notebook.lab import open_lab"}
+    statements = {"open_lab": "from labs import open_lab"}
     for source in sources:
         for name, statement in source.imports.items():
             if statements.setdefault(name, statement) != statement:
@@ -160,31 +163,42 @@ def set_up(lab: Lab, sources: list[Source]) -> str:
 
 def _step_cells(step: Step, source: Source, exercise: bool) -> list[Any]:
     cell_id = step.id.replace(".", "-")
-    why = f"## Step {step.number}: {step.title}\n\n{step.why}".rstrip()
+    why = f"## Step {step.number}: {step.title}\n\n{about(step)}{step.why}".rstrip()
+    code = source.code
     # There is nothing to solve in a step that only looks: its code is its check.
-    empty = exercise and not step.observe
-    if empty:
-        why += "\n\n" + _wanted(step) + _given(source)
-        code = f'# Your code here, or work in a terminal. Stuck? lab.hint("{step.name}")\n'
-    else:
-        code = source.code
+    if exercise and not step.observe:
+        stuck = f'Stuck? lab.hint("{step.name}")'
+        why += "\n\n" + _wanted(step)
+        if source.exercise:
+            code = f"# Fill the gaps, or work in a terminal. {stuck}\n{source.exercise}"
+        else:
+            why += "\n\n" + _given(source)
+            code = f"# Your code here, or work in a terminal. {stuck}\n"
     cells = [
-        _markdown(f"{cell_id}-why", why),
+        _markdown(f"{cell_id}-why", why.rstrip()),
         _code(f"{cell_id}-do", f"{STEP_COMMENT}{step.id}\n{code}"),
     ]
-    if not step.observe:
+    if step.checks:
         check = f'lab.check("{step.name}")'
-        if exercise:
+        if exercise and not step.observe:
             check += f'\n# lab.solve("{step.name}")  # does this step for you'
         cells.append(_code(f"{cell_id}-check", check))
     return cells
 
 
+def about(step: Step) -> str:
+    """The time that a step takes, and whether it may be left out; "" when there is nothing."""
+    words = [f"About {step.minutes} minutes."] if step.minutes else []
+    if step.further:
+        words.append(f"Further: no later step needs it. `./lab skip {step.id}` leaves it out.")
+    return f"*{' '.join(words)}*\n\n" if words else ""
+
+
 def _wanted(step: Step) -> str:
-    sentences = facts(step)
+    sentences = step.goals or facts(step)
     if not sentences:
         return ""
-    return "\n".join(["**The check looks for**", "", *(f"- {s}" for s in sentences), "", ""])
+    return "\n".join(["**The check looks for**", "", *(f"- {s}" for s in sentences)])
 
 
 def _given(source: Source) -> str:
@@ -215,14 +229,3 @@ def _closing(lab: Lab, following: Lab | None) -> str:
         else "This was the last lab. `./lab down` removes the environment.",
     ]
     return "\n".join(lines)
-
-
-def main() -> int:
-    """Write every notebook and say which ones changed."""
-    for file in write_all(NOTEBOOKS):
-        print(file.relative_to(CHECKOUT))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

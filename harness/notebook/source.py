@@ -1,9 +1,10 @@
 """What the source of a step says: its body as a cell, and the names that body needs.
 
 A notebook shows a learner exactly the code that the tour and pytest run, so the body of
-`do` is cut out of the file and moved to the left margin, comments included. A body that
-cannot stand alone (a `return`, a name that nothing defines) is refused when the notebook
-is rendered, not when a learner runs it. Nothing is executed here.
+`do` is cut out of the file and moved to the left margin, comments included. The marks of
+gaps (harness.lab.gaps) make the exercise of it. A body that cannot stand alone (a `return`,
+a name that nothing defines) is refused when the notebook is rendered, not when a learner
+runs it. Nothing is executed here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
+from harness.lab.gaps import opened, solved
 from harness.lab.steps import Step
 
 _NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -26,13 +28,15 @@ _NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 class Source:
     """The body of one step's `do`.
 
-    `code` is at the left margin. `imports` maps each name of the module that it uses,
+    `code` is at the left margin, `exercise` the same with gaps ("" when no line is marked).
+    `imports` maps each name of the module that it uses,
     imported there or defined there, to the statement that imports it into a notebook.
     `tools` are the attributes of `lab` that it uses; `reads` and `leaves` are keys of
     `lab.notes`.
     """
 
     code: str
+    exercise: str
     imports: dict[str, str]
     tools: tuple[str, ...]
     reads: tuple[str, ...]
@@ -69,8 +73,10 @@ def source_of(step: Step) -> Source:
     first = function.body[0].end_lineno if body is not function.body else body[0].lineno - 1
     assert first is not None
     reads, leaves = _notes(body)
+    marked = _at_margin(module.lines, first + 1, body)
     return Source(
-        code=_at_margin(module.lines, first + 1, body),
+        code=solved(marked),
+        exercise=opened(marked),
         imports={name: importable[name] for name in sorted(used & set(importable))},
         tools=tuple(sorted(_tools(body))),
         reads=reads,

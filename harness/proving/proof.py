@@ -91,8 +91,10 @@ class Proof:
 
     def _prove(self, step: Step) -> None:
         runner = self.runner
+        said: list[str] = []
         if step.observe:
-            runner.check(step)
+            runner.solve(step, said.append)
+            self._goals_are_said(step, said)
             return
         if step.checks is None:
             raise NotProven(
@@ -102,7 +104,18 @@ class Proof:
             )
         self._remember(step)
         self._must_fail(step, "although nothing was done yet")
-        runner.solve(step)
+        runner.solve(step, said.append)
+        self._goals_are_said(step, said)
+
+    def _goals_are_said(self, step: Step, said: list[str]) -> None:
+        """An exercise states the goals: the check must say each of them, word for word."""
+        for goal in step.goals:
+            if goal not in said:
+                raise NotProven(
+                    f"the check of step {step.id} never says its goal: {goal}",
+                    where=step.do.__module__,
+                    hint="write the goal as a sentence of expect(...), word for word",
+                )
 
     def _undo(self, step: Step) -> None:
         runner, before = self.runner, self._before[step.name]

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import Entry, LabContext
-from labs.lab01_http_api.drawing import draw_sequence
+from labs.lab01_http_api.drawing import draw_log
 from labs.lab01_http_api.lab import http_api
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -53,7 +53,7 @@ def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
         "Values are HMACs. POST `/v1/sys/audit-hash/file` with `{input: value}` tells the HMAC of "
         "a value that you know; look for it in the response of the read. Keep the request id of "
         "that entry in `lab.notes['found_by_hash']`.",
-        "`draw_sequence(entries, title, picture_file(lab))` draws one pod's login and read.",
+        "`draw_log(entries, title, picture_file(lab))` draws one pod's login and read.",
     ],
 )
 def read_the_audit_log(lab: LabContext) -> None:
@@ -102,7 +102,7 @@ vault -H "X-Vault-Token: $(cat /memory/audit-token)" $addr/{lab.path("kv", "data
         for entry in lab.audit.responses(path)
         if ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_name") == "app"
     ]
-    lab.show(draw_sequence(story, "One pod logs in and reads one secret", picture_file(lab)))
+    lab.show(draw_log(story, "One pod logs in and reads one secret", picture_file(lab)))
 
 
 @read_the_audit_log.check

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.pods import service_account
 from labs.lab01_http_api.lab import http_api
-from labs.lab01_http_api.pods import curl_pod, service_account
+from labs.lab01_http_api.pods import curl_pod
 
 
 @http_api.step(
@@ -30,7 +31,7 @@ def say_hello(lab: LabContext) -> None:
     curl ends with status 60: *certificate cannot be verified*. Never answer that with
     `-k`: a server that nobody verified gets your service-account token next.
     """
-    lab.kube.apply(service_account(lab, "app"))
+    lab.kube.apply(service_account("app"))
     lab.kube.apply(curl_pod(lab, "app", service_account="app"))
     lab.kube.wait_for_pod("app")
     lab.kube.exec(

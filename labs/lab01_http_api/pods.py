@@ -12,15 +12,6 @@ from harness.lab.api import LabContext
 from harness.lab.kit.pods import confined, unprivileged
 
 
-def service_account(lab: LabContext, name: str, namespace: str = "") -> Any:
-    """A ServiceAccount: an identity and nothing else."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": name, "namespace": namespace or lab.namespace},
-    }
-
-
 def curl_pod(
     lab: LabContext, name: str, service_account: str, audience: str = "vault", namespace: str = ""
 ) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.pods import service_account
 from labs.lab01_http_api.lab import http_api
-from labs.lab01_http_api.pods import curl_pod, service_account
-from labs.lab01_http_api.trust import delegator, way_in
+from labs.lab01_http_api.pods import curl_pod
+from labs.lab01_http_api.trust import way_in
 
 # What Vault answers, and the text that tells this reason from the others. The texts
 # are the auth plug-in's (interfaces.md 5.3); a TokenReview that fails is always
@@ -63,7 +64,7 @@ def be_refused(lab: LabContext) -> None:
     mount, seen = lab.path("kubernetes"), {}
 
     # Another account, another namespace, another audience, another role.
-    lab.kube.apply(service_account(lab, "intruder"))
+    lab.kube.apply(service_account("intruder"))
     jwt = lab.kube.create_token("intruder", audience="vault")
     seen["wrong-account"] = login_refused(lab, mount, "app", jwt)
 
@@ -90,7 +91,7 @@ def be_refused(lab: LabContext) -> None:
     seen["deleted-pod"] = login_refused(lab, mount, "app", copied)
 
     # A reviewer that exists but may not review.
-    lab.kube.apply(service_account(lab, "powerless"))
+    lab.kube.apply(service_account("powerless"))
     powerless = lab.path("powerless")
     lab.http.post(f"/v1/sys/auth/{powerless}", json={"type": "kubernetes"})
     config = {
@@ -138,7 +139,7 @@ def _(lab: LabContext) -> None:
             found=sorted(set(errors)),
         )
     expect(
-        lab.kube.get("ClusterRoleBinding", delegator(lab, "powerless")["metadata"]["name"]) is None,
+        lab.kube.get("ClusterRoleBinding", lab.path("powerless")) is None,
         "the powerless reviewer may still not review",
     )
 

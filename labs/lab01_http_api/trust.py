@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.pods import service_account
 from labs.lab01_http_api.lab import http_api
-from labs.lab01_http_api.pods import service_account
-
-
-def delegator(lab: LabContext, account: str) -> Any:
-    """Lets a service account have tokens reviewed: ClusterRole system:auth-delegator."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": lab.path(account)},
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "system:auth-delegator",
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": lab.namespace}],
-    }
 
 
 def way_in(
@@ -71,8 +54,14 @@ def trust_cluster(lab: LabContext) -> None:
     `policies_` and `audiences`; Vault takes it, and the role grants nothing and accepts
     any audience. So read back what you wrote.
     """
-    lab.kube.apply(service_account(lab, "reviewer"))
-    lab.kube.apply(delegator(lab, "reviewer"))
+    lab.kube.apply(service_account("reviewer"))
+    lab.kube.apply(f"""
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: {lab.path("reviewer")}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}}
+subjects: [{{kind: ServiceAccount, name: reviewer, namespace: {lab.namespace}}}]
+""")
     lab.http.post(f"/v1/sys/auth/{lab.path('kubernetes')}", json={"type": "kubernetes"})
     lab.http.post(
         f"/v1/auth/{lab.path('kubernetes')}/config",

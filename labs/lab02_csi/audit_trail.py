@@ -7,17 +7,16 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import Entry, LabContext, LoginPath
-from harness.lab.kit.pods import file_sum
+from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.pods import file_sum, service_account
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.rotation import allow_reading, write_version
-from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import (
     driver_pod,
     expect_mounted,
     nudge_until,
     pod,
     secret_class,
-    service_account,
     way_in,
 )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit import jwt_auth
+from harness.lab.kit.kubernetes_auth import make_role
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
 
 
@@ -41,39 +40,8 @@ def other_doors(lab: LabContext) -> None:
     make_role(lab, "bank", policies=[lab.path("app")], audience="bank")
     lab.kube.apply(secret_class(lab, "bank", entry, role="bank", audience="bank"))
 
-    lab.kube.apply(f"""
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: {lab.path("discovery")}}}
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: system:service-account-issuer-discovery
-subjects:
-- {{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:unauthenticated"}}
-""")
-    discovery = json.loads(lab.run("kubectl get --raw /.well-known/openid-configuration"))
-    method = lab.path("jwt")
-    lab.http.post(f"/v1/sys/auth/{method}", json={"type": "jwt"})
-    lab.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "jwks_url": f"{lab.access.api_server}/openid/v1/jwks",
-            "jwks_ca_pem": lab.kube.ca_certificate(),
-            "bound_issuer": discovery["issuer"],
-        },
-    )
-    lab.http.post(
-        f"/v1/auth/{method}/role/app",
-        json={
-            "role_type": "jwt",
-            "user_claim": "sub",
-            "bound_audiences": ["vault"],
-            "bound_subject": f"system:serviceaccount:{lab.namespace}:app",
-            "token_policies": [lab.path("app")],
-            "token_ttl": "10m",
-        },
-    )
+    jwt_auth.trust_issuer(lab)
+    jwt_auth.make_role(lab, "app", policies=[lab.path("app")])
     lab.kube.apply(secret_class(lab, "jwt", entry, mount="jwt"))
 
     for name in ("bank", "jwt"):

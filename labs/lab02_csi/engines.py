@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kubernetes_auth import make_role
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
 
 # What the pod runs: log in to the database with the two files, ask it who it thinks it is.

@@ -6,10 +6,10 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext
-from harness.lab.kit.pods import pod_events
+from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.pods import pod_events, service_account
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.trust import make_role
-from labs.lab02_csi.volumes import pod, secret_class, service_account
+from labs.lab02_csi.volumes import pod, secret_class
 
 # Pod: what its FailedMount event must say. The first six are Vault's own words, the next
 # ones the provider's, the last three the driver's (interfaces.md 2.6, 5.3).
@@ -84,7 +84,7 @@ def be_refused(lab: LabContext) -> None:
     """
     lab.kube.apply(service_account("intruder"))
     mount_refused(lab, "wrong-account", account="intruder")
-    make_role(lab, "elsewhere", policies=[], namespace="elsewhere")
+    make_role(lab, "elsewhere", policies=[], namespaces=["elsewhere"])
     mount_refused(lab, "wrong-namespace", role="elsewhere")
     make_role(lab, "other-audience", policies=[], audience="other")
     mount_refused(lab, "wrong-audience", role="other-audience")

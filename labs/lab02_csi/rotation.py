@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kubernetes_auth import make_role
 from harness.lab.kit.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.sync import owners, secret_object
-from labs.lab02_csi.trust import make_role
 from labs.lab02_csi.volumes import (
     end_secrets,
     expect_mounted,

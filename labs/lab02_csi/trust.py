@@ -6,8 +6,10 @@ import base64
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kubernetes_auth import expect_role, logged_in, make_role, trust_cluster
+from harness.lab.kit.pods import service_account
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import service_account, way_in
+from labs.lab02_csi.volumes import way_in
 
 # What the service account app may read in this lab, by the name of the secret.
 SECRETS = ("app", "shared")
@@ -15,6 +17,19 @@ SECRETS = ("app", "shared")
 
 @csi.step(
     "Let the pods in",
+    goals=[
+        "a key/value engine, version 2, is at lab02-kv/",
+        "the secret app has ['encoded', 'password', 'username']",
+        "the secret shared has ['password']",
+        "the auth method lab02-kubernetes has a role app",
+        "the role app has bound_service_account_names = ['app']",
+        "the role app has bound_service_account_namespaces = ['lab02']",
+        "the role app has audience = vault",
+        "the role app has token_policies = ['lab02-app']",
+        "a token of the service account app logs in",
+        "it may read app",
+        "it may read shared",
+    ],
     hints=[
         "As in lab 01: engine `lab02-kv` (KV version 2), policy `lab02-app` that may read "
         "`lab02-kv/data/app` and `lab02-kv/data/shared`, auth method `lab02-kubernetes` with "
@@ -50,48 +65,9 @@ def let_pods_in(lab: LabContext) -> None:
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('app')}", json={"policy": policy})
 
     # Who vouches for the pods: the cluster, asked with a token of the account reviewer.
-    for account in ("app", "reviewer"):
-        lab.kube.apply(service_account(account))
-    lab.kube.apply(f"""
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: {lab.path("reviewer")}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}}
-subjects: [{{kind: ServiceAccount, name: reviewer, namespace: {lab.namespace}}}]
-""")
-    method = lab.path("kubernetes")
-    lab.http.post(f"/v1/sys/auth/{method}", json={"type": "kubernetes"})
-    lab.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "kubernetes_host": lab.access.api_server,
-            "kubernetes_ca_cert": lab.kube.ca_certificate(),
-            "token_reviewer_jwt": lab.kube.create_token("reviewer", seconds=24 * 3600),
-        },
-    )
+    lab.kube.apply(service_account("app"))
+    trust_cluster(lab)
     make_role(lab, "app", policies=[lab.path("app")])
-
-
-def make_role(
-    lab: LabContext,
-    name: str,
-    *,
-    policies: list[str],
-    account: str = "app",
-    audience: str = "vault",
-    namespace: str = "",
-) -> None:
-    """A role of this lab's kubernetes auth method for one service account."""
-    lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/role/{name}",
-        json={
-            "bound_service_account_names": [account],
-            "bound_service_account_namespaces": [namespace or lab.namespace],
-            "audience": audience,
-            "token_policies": policies,
-            "token_ttl": "10m",
-        },
-    )
 
 
 @let_pods_in.check
@@ -103,34 +79,14 @@ def _(lab: LabContext) -> None:
         answer = lab.http.get(f"/v1/{lab.path('kv', 'data', name)}", allow={404})
         data = (answer.json().get("data") or {}).get("data") or {}
         expect(fields <= set(data), f"the secret {name} has {sorted(fields)}", found=sorted(data))
-    method = lab.path("kubernetes")
-    answer = lab.http.get(f"/v1/auth/{method}/role/app", allow={404})
-    role = answer.json().get("data") or {}
-    wanted = {
-        "bound_service_account_names": ["app"],
-        "bound_service_account_namespaces": [lab.namespace],
-        "audience": "vault",
-        "token_policies": [lab.path("app")],
-    }
-    for field, value in wanted.items():
-        expect(
-            role.get(field) == value, f"the role app has {field} = {value}", found=role.get(field)
-        )
+    expect_role(lab, "app", policies=[lab.path("app")])
     # Only a log-in shows that the cluster answers Vault's question, and a read that it is enough.
-    token = lab.kube.create_token("app", audience="vault")
-    login = lab.http.post(
-        f"/v1/auth/{method}/login", json={"role": "app", "jwt": token}, token="", allow={400, 403}
-    )
-    expect(
-        login.status_code == 200,
-        "Vault lets the service account app in",
-        found=login.text if login.status_code != 200 else None,
-    )
-    got = login.json()["auth"]["client_token"]
-    for name in SECRETS:
-        answer = lab.http.get(f"/v1/{lab.path('kv', 'data', name)}", token=got, allow={403, 404})
-        expect(answer.status_code == 200, f"it may read {name}", found=answer.status_code)
-    lab.http.post("/v1/auth/token/revoke-self", token=got)
+    with logged_in(lab, "app") as token:
+        for name in SECRETS:
+            answer = lab.http.get(
+                f"/v1/{lab.path('kv', 'data', name)}", token=token, allow={403, 404}
+            )
+            expect(answer.status_code == 200, f"it may read {name}", found=answer.status_code)
 
 
 @let_pods_in.diagnosis

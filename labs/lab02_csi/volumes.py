@@ -138,11 +138,6 @@ def deployment(lab: LabContext, name: str, volumes: Mapping[str, str], **options
     }
 
 
-def service_account(name: str) -> Any:
-    """A ServiceAccount: an identity and nothing else."""
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-
-
 def way_in(lab: LabContext, name: str = "app", *fields: str) -> LoginPath:
     """How the account `app` gets to a secret, as the steps diagnose it."""
     return LoginPath(

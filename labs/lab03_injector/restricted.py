@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import KubeRefused, LabContext, LoginPath
+from harness.lab.kit.pods import service_account
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
@@ -19,7 +20,7 @@ from labs.lab03_injector.pods import (
     expect_running,
     find_container,
 )
-from labs.lab03_injector.trust import account, make_role
+from labs.lab03_injector.trust import make_role
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 IDENTITY = "/var/run/secrets/vault.hashicorp.com/serviceaccount/token"
@@ -103,7 +104,7 @@ def restricted_namespace(lab: LabContext) -> None:
             "metadata": {"name": namespace, "labels": {LEVEL: "restricted"}},
         }
     )
-    lab.kube.apply(account("app", namespace))
+    lab.kube.apply(service_account("app", namespace))
     make_role(lab, "strict", [lab.path("app")], namespace=namespace, audience="vault")
     lab.notes["careless"] = refusal(lab, careless_pod(lab))
     print(lab.notes["careless"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit import kubernetes_auth
+from harness.lab.kit.kubernetes_auth import expect_role, logged_in, trust_cluster
+from harness.lab.kit.pods import service_account
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import API_AUDIENCE
 
@@ -33,27 +36,30 @@ def make_role(
     audience: str = API_AUDIENCE,
 ) -> None:
     """A role of this lab's auth method for the service account `app`."""
-    lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/role/{name}",
-        json={
-            "bound_service_account_names": ["app"],
-            "bound_service_account_namespaces": [namespace or lab.namespace],
-            "audience": audience,
-            "token_policies": policies,
-            "token_ttl": "20m",
-            "token_max_ttl": "1h",
-        },
+    kubernetes_auth.make_role(
+        lab,
+        name,
+        policies=policies,
+        namespaces=[namespace or lab.namespace],
+        audience=audience,
+        ttl="20m",
+        max_ttl="1h",
     )
-
-
-def account(name: str, namespace: str = "") -> dict[str, object]:
-    """A ServiceAccount."""
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, **where}}
 
 
 @injector.step(
     "Let the pods in",
+    goals=[
+        "there is a service account app",
+        "the auth method lab03-kubernetes has a role app",
+        "the role app has bound_service_account_names = ['app']",
+        "the role app has bound_service_account_namespaces = ['lab03']",
+        f"the role app has audience = {API_AUDIENCE}",
+        "the role app has token_policies = ['lab03-app']",
+        "a token of the service account app logs in",
+        "with it the secret app can be read",
+        "with it the secret turning can be read",
+    ],
     hints=[
         "As in lab 01: engine `lab03-kv` (KV version 2) with secrets app (username, password) "
         "and turning (password), policy `lab03-app` that may read both, auth method "
@@ -85,60 +91,17 @@ def let_pods_in(lab: LabContext) -> None:
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('app')}", json={"policy": policy})
 
     # Who vouches for the pods: the cluster, asked with a token of the account reviewer.
-    lab.kube.apply(account("app"))
-    lab.kube.apply(account("reviewer"))
-    lab.kube.apply(f"""
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {{name: {lab.path("reviewer")}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}}
-subjects: [{{kind: ServiceAccount, name: reviewer, namespace: {lab.namespace}}}]
-""")
-    method = lab.path("kubernetes")
-    lab.http.post(f"/v1/sys/auth/{method}", json={"type": "kubernetes"})
-    lab.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "kubernetes_host": lab.access.api_server,
-            "kubernetes_ca_cert": lab.kube.ca_certificate(),
-            "token_reviewer_jwt": lab.kube.create_token("reviewer", seconds=24 * 3600),
-        },
-    )
+    lab.kube.apply(service_account("app"))
+    trust_cluster(lab)
     make_role(lab, "app", [lab.path("app")])
 
 
 @let_pods_in.check
 def _(lab: LabContext) -> None:
-    method = lab.path("kubernetes")
     expect(lab.kube.get("ServiceAccount", "app"), "there is a service account app")
-    role = lab.http.get(f"/v1/auth/{method}/role/app", allow={400, 404}).json().get("data") or {}
-    expect(role, f"there is a role app of {method}")
-    for field, value in {
-        "bound_service_account_names": ["app"],
-        "bound_service_account_namespaces": [lab.namespace],
-        "audience": API_AUDIENCE,
-        "token_policies": [lab.path("app")],
-    }.items():
-        expect(
-            role.get(field) == value,
-            f"the role app has {field} = {value}",
-            found=role.get(field),
-            hint="a misspelt field is dropped without an error: compare the names",
-        )
-    # The proof: what an agent will do. Then the token is given back.
-    answer = lab.http.post(
-        f"/v1/auth/{method}/login",
-        json={"role": "app", "jwt": lab.kube.create_token("app", audience=API_AUDIENCE)},
-        token="",
-        allow={400, 403, 500},
-    )
-    expect(
-        answer.status_code == 200,
-        "a token of the service account app logs in",
-        found=answer.json().get("errors"),
-    )
-    token = answer.json()["auth"]["client_token"]
-    try:
+    expect_role(lab, "app", policies=[lab.path("app")], audience=API_AUDIENCE)
+    # The proof: what an agent will do.
+    with logged_in(lab, "app", audience=API_AUDIENCE) as token:
         for name in READABLE:
             read = lab.http.get(
                 f"/v1/{lab.path('kv', 'data')}/{name}", token=token, allow={403, 404}
@@ -150,8 +113,6 @@ def _(lab: LabContext) -> None:
                 found=read.status_code,
                 hint=f"the policy {lab.path('app')} names the path with data/ in it",
             )
-    finally:
-        lab.http.post("/v1/auth/token/revoke-self", token=token)
 
 
 @let_pods_in.diagnosis

@@ -7,49 +7,10 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kubernetes_auth import expect_role, logged_in, make_role, trust_cluster
+from harness.lab.kit.pods import service_account
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import custom, plain_secret, status, wait_valid
-
-
-def service_account(name: str, namespace: str = "") -> Any:
-    """A ServiceAccount: an identity and nothing else."""
-    place = {"namespace": namespace} if namespace else {}
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": name, **place},
-        "automountServiceAccountToken": False,
-    }
-
-
-def trust_cluster(lab: LabContext) -> None:
-    """The kubernetes auth method of lab 01, ready for log-ins of this cluster's accounts."""
-    auth = lab.path("kubernetes")
-    lab.kube.apply(service_account("reviewer"))
-    lab.kube.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": lab.path("reviewer")},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "system:auth-delegator",
-            },
-            "subjects": [
-                {"kind": "ServiceAccount", "name": "reviewer", "namespace": lab.namespace}
-            ],
-        }
-    )
-    lab.http.post(f"/v1/sys/auth/{auth}", json={"type": "kubernetes"})
-    lab.http.post(
-        f"/v1/auth/{auth}/config",
-        json={
-            "kubernetes_host": lab.access.api_server,
-            "kubernetes_ca_cert": lab.kube.ca_certificate(),
-            "token_reviewer_jwt": lab.kube.create_token("reviewer", seconds=24 * 3600),
-        },
-    )
 
 
 def vault_trust(lab: LabContext, name: str, certificate: str, namespace: str = "") -> Any:
@@ -66,6 +27,20 @@ def way_in(lab: LabContext) -> LoginPath:
 
 @operator.step(
     "Tell the operator where Vault is, and who asks",
+    goals=[
+        "there is a VaultConnection vault",
+        "it verifies Vault with a CA",
+        "the operator finds VaultConnection vault valid",
+        "the operator finds VaultAuth shop valid",
+        "consumers that name this VaultAuth log in as the service account shop",
+        "the auth method lab04-kubernetes has a role shop",
+        "the role shop has bound_service_account_names = ['shop']",
+        "the role shop has bound_service_account_namespaces = ['lab04', 'lab04-leaving']",
+        "the role shop has audience = vault",
+        "the role shop has token_policies = ['lab04-shop', 'lab04-orders', 'lab04-pki']",
+        "a token of the service account shop logs in",
+        "the CA is the one that signed Vault's certificate",
+    ],
     hints=[
         "Vault's side as in lab 01: KV v2 at `lab04-kv` with a secret `shop/app`, a policy, "
         "`trust_cluster(lab)`, a login role `shop` for the service account `shop`.",
@@ -109,15 +84,13 @@ path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
 """
     lab.http.put(f"/v1/sys/policies/acl/{lab.path('shop')}", json={"policy": policy})
     trust_cluster(lab)
-    lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/role/shop",
-        json={
-            "bound_service_account_names": ["shop"],
-            "bound_service_account_namespaces": [lab.namespace, lab.path("leaving")],
-            "audience": "vault",
-            "token_policies": [lab.path("shop"), lab.path("orders"), lab.path("pki")],
-            "token_ttl": "1h",
-        },
+    make_role(
+        lab,
+        "shop",
+        policies=[lab.path("shop"), lab.path("orders"), lab.path("pki")],
+        account="shop",
+        namespaces=[lab.namespace, lab.path("leaving")],
+        ttl="1h",
     )
 
     # In the cluster: an account, and the two resources.
@@ -167,39 +140,15 @@ def _(lab: LabContext) -> None:
         "consumers that name this VaultAuth log in as the service account shop",
         found=spec,
     )
-    role = (
-        lab.http.get(f"/v1/auth/{lab.path('kubernetes')}/role/shop", allow={404})
-        .json()
-        .get("data", {})
+    expect_role(
+        lab,
+        "shop",
+        policies=[lab.path("shop"), lab.path("orders"), lab.path("pki")],
+        account="shop",
+        namespaces=[lab.namespace, lab.path("leaving")],
     )
-    wanted: dict[str, Any] = {
-        "bound_service_account_names": ["shop"],
-        "bound_service_account_namespaces": [lab.namespace, lab.path("leaving")],
-        "audience": "vault",
-        "token_policies": sorted(lab.path(p) for p in ("shop", "orders", "pki")),
-    }
-    for field, value in wanted.items():
-        found_value = role.get(field)
-        if isinstance(found_value, list):
-            found_value = sorted(found_value)
-        expect(
-            found_value == (sorted(value) if isinstance(value, list) else value),
-            f"the login role shop has {field} = {value}",
-            found=found_value,
-        )
-    token = lab.kube.create_token("shop", audience="vault")
-    login = lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/login",
-        json={"role": "shop", "jwt": token},
-        allow={400, 403, 500},
-    )
-    expect(
-        login.status_code == 200,
-        "the service account shop can log in",
-        found=login.text if login.status_code != 200 else None,
-    )
-    accessor = login.json()["auth"]["accessor"]
-    lab.http.post("/v1/auth/token/revoke-accessor", json={"accessor": accessor})
+    with logged_in(lab, "shop", "shop"):
+        pass
     certificate = lab.access.vault_ca.read_text()
     trusted = (lab.kube.get("Secret", connection["spec"]["caCertSecretRef"]) or {}).get("data", {})
     expect(

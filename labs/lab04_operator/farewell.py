@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext
-from labs.lab04_operator.connect import service_account, vault_trust
+from harness.lab.kit.pods import service_account
+from labs.lab04_operator.connect import vault_trust
 from labs.lab04_operator.database import lease_of, leases, log_in
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import values, wait_synced

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext
-from labs.lab04_operator.connect import service_account
+from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.pods import service_account
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     custom,
@@ -86,15 +87,13 @@ path "{lab.path("kv")}/data/team/*"    {{ capabilities = ["read"] }}
 path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
 """
     lab.http.put(f"/v1/sys/policies/acl/{team(lab)}", json={"policy": policy})
-    lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/role/team",
-        json={
-            "bound_service_account_names": ["team"],
-            "bound_service_account_namespaces": [team(lab)],
-            "audience": "vault",
-            "token_policies": [team(lab)],
-            "token_ttl": "1h",
-        },
+    make_role(
+        lab,
+        "team",
+        policies=[team(lab)],
+        account="team",
+        namespaces=[team(lab)],
+        ttl="1h",
     )
     lab.kube.apply(auth(lab, "shared", "team", allowed=team(lab)))
     said = {}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from harness import expect
 from harness.lab.api import AuditLog, LabContext
+from harness.lab.kit import jwt_auth
 from harness.lab.kit.operator import SecondVault
 from labs.lab04_operator.connect import vault_trust
 from labs.lab04_operator.lab import operator
@@ -29,57 +28,13 @@ def second_vault(lab: LabContext) -> SecondVault:
     return SecondVault.of(lab.access.state, lab.say)
 
 
-def trust_keys(lab: LabContext, second: SecondVault) -> None:
-    """The jwt method of lab 01: the second Vault checks tokens by the cluster's keys."""
-    lab.kube.apply(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": lab.path("discovery")},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "system:service-account-issuer-discovery",
-            },
-            "subjects": [
-                {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "Group",
-                    "name": "system:unauthenticated",
-                }
-            ],
-        }
-    )
-    issuer = json.loads(lab.run("kubectl get --raw /.well-known/openid-configuration"))["issuer"]
-    method = lab.path("jwt")
-    second.http.post(f"/v1/sys/auth/{method}", json={"type": "jwt"})
-    second.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "jwks_url": f"{lab.access.api_server}/openid/v1/jwks",
-            "jwks_ca_pem": lab.kube.ca_certificate(),
-            "bound_issuer": issuer,
-        },
-    )
-    second.http.post(
-        f"/v1/auth/{method}/role/shop",
-        json={
-            "role_type": "jwt",
-            "user_claim": "sub",
-            "bound_audiences": ["vault"],
-            "bound_subject": f"system:serviceaccount:{lab.namespace}:shop",
-            "token_policies": [lab.path("pay")],
-            "token_ttl": "1h",
-        },
-    )
-
-
 @operator.step(
     "Two Vaults, one namespace",
     hints=[
         "`second = second_vault(lab)`, then `second.http` as `lab.http`: KV v2 `lab04-pay` with "
-        "`shop` (password `lab.secret('pay-1')`), policy lab04-pay, `trust_keys(lab, second)`, an "
-        "approle method `lab04-approle` with a role `shop`.",
+        "`shop` (password `lab.secret('pay-1')`), policy lab04-pay. A jwt method as in lab 01, "
+        "with a role `shop`: `jwt_auth.trust_issuer` and `jwt_auth.make_role` take `second.http`. "
+        "An approle method `lab04-approle` with a role `shop`.",
         "A Secret `second-ca`, a VaultConnection `second`, a VaultAuthGlobal `payments` with "
         "vaultConnectionRef, defaultAuthMethod jwt and jwt: mount, role, audiences. VaultAuths: "
         "second-jwt (vaultAuthGlobalRef, jwt: serviceAccount shop), second-copied (jwt: secretRef, "
@@ -118,7 +73,8 @@ path "{pay}/data/shop"         {{ capabilities = ["read"] }}
 path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
 """
     second.http.put(f"/v1/sys/policies/acl/{pay}", json={"policy": policy})
-    trust_keys(lab, second)
+    jwt_auth.trust_issuer(lab, second.http)
+    jwt_auth.make_role(lab, "shop", policies=[pay], account="shop", ttl="1h", vault=second.http)
     approle = lab.path("approle")
     second.http.post(f"/v1/sys/auth/{approle}", json={"type": "approle"})
     second.http.post(

@@ -24,6 +24,14 @@ from harness.snapshot import take as inventory
 
 TOKEN = "hvs.toylabtoylabtoylabtoylab"
 GREETING = "hello"
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: kind-toy, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: kind-toy, user: {}}]
+contexts: [{name: kind-toy, context: {cluster: kind-toy, user: kind-toy}}]
+current-context: kind-toy
+"""
 
 toy = Lab(
     "90",
@@ -86,7 +94,8 @@ def _(lab: LabContext) -> None:
 
 
 def access(state: Path) -> Access:
-    """An access to nothing, whose state folder is `state`."""
+    """An access to nothing, whose state folder is `state`; there is a kubeconfig in it."""
+    (state / "kubeconfig").write_text(KUBECONFIG)
     return Access(
         name="toy",
         state=state,

@@ -19,12 +19,12 @@ from harness.base.wait import wait_for
 from harness.diagnosis.explain import explain
 from harness.environment.environment import Environment
 from harness.lab.context import LabContext
+from harness.lab.kit.kubernetes_auth import delegator
 from harness.lab.login_path import LoginPath
 from harness.lab.steps import Step
 from harness.servers import certs
 from harness.session.runner import Runner
 from harness.snapshot import take as inventory
-from labs.lab01_http_api.trust import delegator
 
 pytestmark = pytest.mark.live
 

@@ -1,4 +1,4 @@
-"""For labs that change the API server: its settings, and who can read which value in etcd."""
+"""For labs that change the API server: its settings, and the provider that wrote a value."""
 
 from harness.controlplane.change import SERVES
 from harness.controlplane.encryption import reads, survey, writer, writer_of

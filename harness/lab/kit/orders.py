@@ -1,9 +1,9 @@
 """The table of orders that a lab has in the environment's PostgreSQL, and Vault's way to it.
 
 Labs show dynamic database users on the same small example: a table `labNN_orders`, an
-account `labNN_vault` that may make other users, and statements with which Vault makes and
-ends them. They are here once; the calls to Vault are the lab's own, because a learner
-should see them. `remove` undoes all of it, in the order in which it can be undone.
+account `labNN_vault` that can create other users, and the statements by which Vault creates
+and drops them. The calls to Vault are the lab's own, because a learner should see them.
+`remove` undoes all of it, in the order in which it can be undone.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Orders:
 
     @property
     def create_user(self) -> str:
-        """How Vault makes a user who may read the orders; it fills the words in {{ }} in.
+        """The SQL by which Vault creates a user that can read the orders (creation_statements).
 
-        Vault API, databases, PostgreSQL: creation_statements.
+        Vault fills in the words in {{ }}.
         """
         return (
             "CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"
@@ -39,12 +39,12 @@ class Orders:
 
     @property
     def revoke_user(self) -> str:
-        """How Vault ends one: revocation_statements.
+        """The SQL by which Vault drops such a user (revocation_statements).
 
-        It must work a second time: a lease may run out at the moment when its token is revoked,
-        and Vault tries again what failed. So the user has no right of its own that would have to
-        be taken away before. Vault's own way takes rights on every table of the schema away, which
-        fails as soon as another lab has a table there.
+        It must also work a second time: a lease can run out at the moment when its token is
+        revoked, and Vault repeats what failed. That is why the user has its rights by membership
+        alone, with nothing to revoke before the drop. Vault's default statements revoke rights on
+        every table of the schema, which fails as soon as another lab has a table there.
         """
         return 'DROP ROLE IF EXISTS "{{name}}";'
 
@@ -61,7 +61,7 @@ class Orders:
                 sql.SQL("CREATE TABLE {table} (id int, item text)"),
                 sql.SQL("INSERT INTO {table} VALUES (1, 'book'), (2, 'lamp')"),
                 sql.SQL("CREATE ROLE {account} LOGIN CREATEROLE PASSWORD {password}"),
-                # Since PostgreSQL 16 only who administers a group may put others into it.
+                # Since PostgreSQL 16 a role needs ADMIN on a group to add members to it.
                 sql.SQL("CREATE ROLE {readers} ADMIN {account}"),
                 sql.SQL("GRANT SELECT ON {table} TO {readers}"),
             ):
@@ -99,7 +99,7 @@ class Orders:
             return found.fetchone() is not None
 
     def remove(self, engine: str, users: str) -> None:
-        """End all leases of the mount `engine`, unmount it, drop the table and what users are left.
+        """End all leases of the mount `engine`, unmount it, drop the table and the users left over.
 
         `users` is a regular expression (PostgreSQL's) for names of users that Vault made.
         """

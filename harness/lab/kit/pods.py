@@ -1,8 +1,8 @@
 """What the labs' pods have in common, and what checks ask of a pod.
 
 A pod of a lab has no right that it does not need: the two security contexts are what the
-level `restricted` asks for (Kubernetes documentation, "Pod Security Standards"). What a check
-tells of a secret is its SHA-256, which is taken in the pod: the value itself stays there.
+level `restricted` asks for (Kubernetes documentation, "Pod Security Standards"). A check
+compares a secret by its SHA-256, computed in the pod: the value itself stays there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ def confined() -> Object:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def service_account(name: str, namespace: str = "") -> Object:
+    """A ServiceAccount: an identity and nothing else; in the lab's namespace if none is named."""
+    where = {"namespace": namespace} if namespace else {}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, **where}}
 
 
 def from_secret(variable: str, secret: str, key: str) -> Any:

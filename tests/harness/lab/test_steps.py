@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from harness.base.errors import CheckFailed, UsageError
 from harness.base.redact import register
 from harness.lab import catalog
+from harness.lab.context import LabContext
 from harness.lab.steps import Lab, Step, expect, listening
+from tests.fakes import toylab
 
 
 @pytest.fixture
@@ -23,6 +27,15 @@ def lab() -> Lab:
         """Why not."""
 
     return lab
+
+
+def test_what_an_author_says_of_a_step_is_kept(lab: Lab) -> None:
+    @lab.step("Third", minutes=4, goals=["it is there"], further=True)
+    def third(_lab: object) -> None:
+        """Why."""
+
+    assert (third.minutes, third.goals, third.further) == (4, ("it is there",), True)
+    assert (lab.steps[0].minutes, lab.steps[0].goals, lab.steps[0].further) == (0, (), False)
 
 
 def test_steps_are_numbered_named_and_explained(lab: Lab) -> None:
@@ -74,9 +87,17 @@ def test_an_unknown_step_is_an_error_that_lists_the_steps(lab: Lab, name: str) -
     assert "first, second" in str(caught.value)
 
 
-def test_an_observing_step_takes_no_check(lab: Lab) -> None:
-    with pytest.raises(TypeError):
-        lab.steps[1].check(lambda _lab: None)
+def test_a_step_that_only_looks_is_verified_by_its_check_or_by_looking_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    context = LabContext(toylab.access(tmp_path), lab)
+    looked: list[str] = []
+    second = lab.steps[1]
+    second.do = lambda _lab: looked.append("looked")
+    second.verify(context)
+    second.check(lambda _lab: looked.append("checked"))
+    second.verify(context)
+    assert looked == ["looked", "checked"]
 
 
 def test_expect_reports_what_holds_and_raises_what_does_not() -> None:

@@ -56,7 +56,7 @@ def test_the_set_up_cell_imports_what_the_steps_use_and_no_more() -> None:
         "from tests.fakes.toylab import GREETING, shelf",
         "",
         "from harness.lab.steps import expect",
-        "from harness.notebook.lab import open_lab",
+        "from labs import open_lab",
         "",
         'lab = open_lab("90")',
     ]
@@ -76,6 +76,71 @@ def test_an_exercise_gives_what_is_needed_and_not_the_solution() -> None:
     assert '`lab.notes["title"]`, left by an earlier step' in found["90-3-why"]
     # There is nothing to solve in a step that only looks.
     assert found["90-2-do"] == cells()["90-2-do"]
+
+
+lab93 = Lab("93", "Gaps", minutes=1, goal="g")
+
+
+@lab93.step("Fill", minutes=3, goals=["a pod runs"], further=True)
+def fill(lab: Any) -> None:
+    """Why."""
+    title = "a"  # ? which letter?
+    lab.kubectl_apply("""
+kind: Pod
+name: web  #? whose name?
+""")
+    lab.say(title)
+
+
+@fill.check
+def _(lab: Any) -> None:
+    lab.say("checked")
+
+
+@lab93.step("Look", observe=True)
+def look_around(lab: Any) -> None:
+    """Why."""
+    lab.say("look")
+
+
+@look_around.check
+def _(lab: Any) -> None:
+    lab.say("checked")
+
+
+def test_a_step_with_gaps_shows_its_own_code_and_its_goals() -> None:
+    solution, exercise = (
+        {cell["id"]: cell["source"] for cell in render(lab93, exercise=exercise)["cells"]}
+        for exercise in (False, True)
+    )
+    assert solution["93-1-do"].splitlines() == [
+        "# Step 93.1",
+        'title = "a"',
+        'lab.kubectl_apply("""',
+        "kind: Pod",
+        "name: web",
+        '""")',
+        "lab.say(title)",
+    ]
+    assert exercise["93-1-do"].splitlines() == [
+        "# Step 93.1",
+        '# Fill the gaps, or work in a terminal. Stuck? lab.hint("fill")',
+        "title = ____  # which letter?",
+        'lab.kubectl_apply("""',
+        "kind: Pod",
+        "name: ____  # whose name?",
+        '""")',
+        "lab.say(title)",
+    ]
+    assert "*About 3 minutes. Further: no later step needs it." in solution["93-1-why"]
+    assert exercise["93-1-why"].endswith("**The check looks for**\n\n- a pod runs")
+    assert "Given" not in exercise["93-1-why"]
+
+
+def test_a_step_that_looks_and_has_a_check_is_no_exercise_but_is_checked() -> None:
+    found = {cell["id"]: cell["source"] for cell in render(lab93, exercise=True)["cells"]}
+    assert found["93-2-do"] == '# Step 93.2\nlab.say("look")'
+    assert found["93-2-check"] == 'lab.check("look_around")'
 
 
 def test_every_rendered_cell_is_python_with_no_tag_that_hides_a_failure() -> None:
@@ -207,7 +272,7 @@ def test_writing_is_deterministic_and_a_difference_is_told(tmp_path: Path) -> No
 
 def test_the_committed_notebooks_are_what_the_labs_render() -> None:
     assert all_labs()
-    assert differing(NOTEBOOKS) == [], "run: python -m harness.notebook.render"
+    assert differing(NOTEBOOKS) == [], "run: ./lab render"
 
 
 @pytest.fixture

@@ -84,6 +84,26 @@ def test_a_single_turn_can_be_taken_because_the_earlier_ones_are_taken_first(
     assert (tmp_path / "shelf" / "book").exists()
 
 
+def test_a_goal_that_the_check_does_not_say_is_found(proof_of: Callable[[Lab], Proof]) -> None:
+    def goals(*sentences: str) -> Lab:
+        lab = Lab("91", "One", minutes=1, goal="g")
+        lab.step("only", goals=sentences)(write).check(has_page)
+        return lab
+
+    prove(proof_of(good := goals("there is a page")), good)
+    with pytest.raises(NotProven, match="never says its goal: there is a book"):
+        prove(proof_of(bad := goals("there is a page", "there is a book")), bad)
+
+
+def test_a_step_that_looks_is_done_and_then_checked(proof_of: Callable[[Lab], Proof]) -> None:
+    happened: list[str] = []
+    lab = Lab("91", "One", minutes=1, goal="g")
+    step = lab.step("only", observe=True)(lambda _lab: happened.append("look"))
+    step.check(lambda _lab: happened.append("check"))
+    prove(proof_of(lab), lab)
+    assert happened == ["look", "check"]
+
+
 def test_do_check_undo_follow_each_other(proof_of: Callable[[Lab], Proof]) -> None:
     happened: list[str] = []
 
