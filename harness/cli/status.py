@@ -17,7 +17,7 @@ from harness.environment.environment import Environment
 from harness.lab import catalog
 from harness.servers.vault import VaultServer
 from harness.session.progress import DONE, SKIPPED, Progress
-from harness.supply.base import SUPPLIES, all_parts, is_past
+from harness.supply.base import SUPPLIES, Provided, all_parts, is_past
 from harness.supply.engine import engine
 
 Data = dict[str, Any]
@@ -35,6 +35,7 @@ def status(environment: Environment) -> Data:
     """The state of one environment, its parts and the progress in every lab."""
     record = environment.record
     found = engine.find()
+    supply = record.why if record else ""
     services = [
         {"name": "container engine", "state": "runs" if found else "none", "at": str(found or "")}
     ]
@@ -56,7 +57,7 @@ def status(environment: Environment) -> Data:
     return {
         "environment": environment.name,
         "up": record is not None and record.complete,
-        "supply": record.why if record else "",
+        "supply": supply,
         "services": services,
         "parts": [
             {
@@ -65,7 +66,7 @@ def status(environment: Environment) -> Data:
                 "origin": part.origin,
                 "kind": "upstream" if part.upstream else "stand-in",
                 "digest": part.digest,
-                **_about(part, record.why.partition(":")[0]),
+                **_about(part, supply.partition(":")[0]),
             }
             for part in (record.provided if record else ())
         ],
@@ -105,10 +106,10 @@ def tables(data: Data) -> list[Table]:
     return [*shown, progress]
 
 
-def _about(provided: Data, supply: str) -> dict[str, str]:
+def _about(provided: Provided, supply: str) -> dict[str, str]:
     """The licence and the end of life of a provided part, as far as its pin is still there."""
-    part = all_parts().get(provided["part"])
-    if part is None or supply not in SUPPLIES or part.at(supply).version != provided["version"]:
+    part = all_parts().get(provided.part)
+    if part is None or supply not in SUPPLIES or part.at(supply).version != provided.version:
         return {"licence": "", "eol": ""}
     return {"licence": part.licence, "eol": part.at(supply).eol}
 

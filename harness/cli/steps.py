@@ -72,8 +72,10 @@ def run(
             tour.access = bring_up(env, supply, vault, needs=one.needs, kubernetes=kubernetes)
             if at == 0:
                 log, later = tour.access.state / "fetch.log", [lab for lab, *_ in chosen[1:]]
-                chosen_parts = (supply, tour.access.flavour, tour.access.kubernetes)
-                beside.enter_context(fetching(later, *chosen_parts, log))
+                record = environment(env).record
+                assert record is not None
+                of_cluster = (record.flavour, record.kubernetes)
+                beside.enter_context(fetching(later, supply, *of_cluster, log))
             tour.run(one, begin, end, fresh)
     tour.summary()
 

@@ -80,12 +80,12 @@ class BringUp:
                 f"environment {layout.name} runs {record.flavour}, not {flavour}",
                 hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
             )
-        default = record.kubernetes if record else kubernetes.default()
-        release = options.kubernetes or default
+        recorded = record.kubernetes if record else ""
+        release = options.kubernetes or recorded or kubernetes.default()
         kubernetes.part_name(kubernetes.NODE, release)
-        if record and release != record.kubernetes:
+        if recorded and release != recorded:
             raise UsageError(
-                f"environment {layout.name} runs Kubernetes {record.kubernetes}, not {release}",
+                f"environment {layout.name} runs Kubernetes {recorded}, not {release}",
                 hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
             )
         port = options.vault_port or (record.vault_port if record else free_port())
@@ -100,9 +100,9 @@ class BringUp:
                 f"port {port} on 127.0.0.1 is in use by another program",
                 hint="another --vault-port, or none: a free one is picked",
             )
-        before = record or EnvironmentRecord(flavour, port, options.supply, release)
+        before = record or EnvironmentRecord(flavour, port, options.supply)
         needs = tuple(dict.fromkeys((*before.needs, *options.needs)))
-        decided = replace(before, supply=options.supply, needs=needs)
+        decided = replace(before, supply=options.supply, needs=needs, kubernetes=release)
         decided.write(layout.folder)
         return decided
 

@@ -49,7 +49,6 @@ class Environment(EnvironmentLayout):
             cluster=self.cluster.name,
             api_server=self.cluster.api_server,
             flavour=record.flavour,
-            kubernetes=record.kubernetes,
             vault_addr=vault.address(record.vault_port),
             vault_pod_addr=VAULT_POD_ADDR,
             vault_ca=vault.ca,

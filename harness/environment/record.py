@@ -1,7 +1,7 @@
 """What `up` writes down about an environment: environment.json in its state folder.
 
-The decisions (flavour, release, port, integrations) are written before they are acted upon, so that an
-interrupted `up` is completed by the next one. `complete` says that one ran to its end.
+The decisions (flavour, release, port, integrations) are written before they are acted upon, so
+that an interrupted `up` is completed by the next one. `complete` says that one ran to its end.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ class EnvironmentRecord:
     """One environment as `up` made it, or was about to make it.
 
     `supply` is what was asked for ("auto", say), `why` which one was taken and for what
-    reason. `kubernetes` is the release ("1.36"). `needs` are the names of its integrations, `provided` the parts that it got.
+    reason. `needs` are the names of its integrations, `kubernetes` is a release ("1.36"),
+    `provided` are the parts that it got.
     """
 
     flavour: str
     vault_port: int
     supply: str
-    kubernetes: str
     needs: tuple[str, ...] = ()
+    kubernetes: str = ""
     why: str = ""
     provided: tuple[Provided, ...] = ()
     complete: bool = False
@@ -72,9 +73,9 @@ class EnvironmentRecord:
             flavour=flavour,
             vault_port=field(stored, "vault_port", int),
             supply=field(stored, "supply", str),
-            kubernetes=field(stored, "kubernetes", str),
             needs=tuple(needs),
-            # What an `up` that was interrupted early has not written yet.
+            # What an `up` that was interrupted early, or of an earlier version, has not written.
+            kubernetes=field(stored, "kubernetes", str, ""),
             why=field(stored, "why", str, ""),
             provided=tuple(map(Provided.from_json, field(stored, "provided", list, []))),
             complete=field(stored, "complete", bool, False),

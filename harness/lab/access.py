@@ -30,7 +30,6 @@ class Access:
     cluster: str
     api_server: str
     flavour: str
-    kubernetes: str
     vault_addr: str
     vault_pod_addr: str
     vault_ca: Path

@@ -19,10 +19,12 @@ from harness.clients.kube import ENVIRONMENT_LABEL, Kube
 from harness.clients.vault import VaultHTTP
 from harness.controlplane import contract
 from harness.environment.environment import Environment
+from harness.environment.record import EnvironmentRecord
 from harness.lab.access import Access
 from harness.lab.catalog import find_lab
 from harness.lab.context import LabContext
 from harness.supply import kubernetes
+from harness.supply.base import Provided
 from harness.supply.engine import engine
 
 pytestmark = pytest.mark.live
@@ -54,10 +56,16 @@ def lab(*words: str, home: Path | None = None) -> subprocess.CompletedProcess[st
     )
 
 
-def provided(environment: Access, name: str) -> dict[str, Any]:
-    """What the record says of a part that was provided."""
+def recorded(environment: Access) -> EnvironmentRecord:
+    """What `up` wrote down."""
     record = Environment(environment.name).record
-    return next(dict(part) for part in record["provided"] if part["part"] == name)
+    assert record is not None
+    return record
+
+
+def provided(environment: Access, name: str) -> Provided:
+    """A part of the environment."""
+    return next(part for part in recorded(environment).provided if part.part == name)
 
 
 def test_the_node_is_ready_and_of_the_recorded_kubernetes(environment: Access) -> None:
@@ -65,10 +73,10 @@ def test_the_node_is_ready_and_of_the_recorded_kubernetes(environment: Access) -
     (node,) = kube.list("Node")
     ready = {c["type"]: c["status"] for c in node["status"]["conditions"]}["Ready"]
     assert ready == "True"
-    release = Environment(environment.name).record["kubernetes"]
+    release = recorded(environment).kubernetes
     part = provided(environment, kubernetes.part_name("node", release))
-    assert part["version"].startswith(f"{release}.")
-    assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{part['version']}"
+    assert part.version.startswith(f"{release}.")
+    assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{part.version}"
 
 
 def test_the_node_has_all_that_is_expected_inside_one(environment: Access) -> None:
@@ -78,8 +86,8 @@ def test_the_node_has_all_that_is_expected_inside_one(environment: Access) -> No
 
 
 def test_the_node_image_has_it_before_it_runs(environment: Access) -> None:
-    release = Environment(environment.name).record["kubernetes"]
-    image = provided(environment, kubernetes.part_name("node", release))["image"]
+    release = recorded(environment).kubernetes
+    image = provided(environment, kubernetes.part_name("node", release)).image
     result = lab("doctor", "--node", image, "-o", "json")
     assert result.returncode == 0, result.stderr
     findings = json.loads(result.stdout)
@@ -99,7 +107,7 @@ def test_another_image_is_found_to_be_no_node(environment: Access) -> None:
 def test_vault_is_what_it_is_called(environment: Access) -> None:
     program = environment.programs / ("bao" if environment.flavour == "openbao" else "vault")
     told = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout
-    version = provided(environment, f"{environment.flavour}-cli")["version"]
+    version = provided(environment, f"{environment.flavour}-cli").version
     # Online the command for OpenBao is Vault's.
     assert told.startswith((f"Vault v{version}", f"OpenBao v{version}"))
 

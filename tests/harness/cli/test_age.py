@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from harness.cli import doctor, status
-from harness.supply.base import Part, all_parts, find_part, is_past
+from harness.supply.base import Part, Provided, all_parts, find_part, is_past
 
 # When versions.toml was last gone through.
 PINNED = date(2026, 11, 27)
@@ -57,22 +57,16 @@ def test_what_is_pinned_online_was_alive_when_it_was_pinned() -> None:
 
 def test_status_tells_licence_and_end_of_a_part_as_it_was_provided() -> None:
     part = find_part("node").at("offline")
-    record = {"part": "node", "version": part.version}
-    assert status._about(record, "offline") == {"licence": part.licence, "eol": part.eol}
+    given = Provided("node", part.version, "the cache", True, "sha256:0")
+    assert status._about(given, "offline") == {"licence": part.licence, "eol": part.eol}
 
 
 @pytest.mark.parametrize(
-    ("record", "supply"),
-    [
-        ({"part": "node", "version": "1.0"}, "offline"),
-        ({"part": "gone", "version": "1.0"}, "offline"),
-        ({"part": "node", "version": "1.0"}, ""),
-    ],
+    ("name", "supply"), [("node", "offline"), ("gone", "offline"), ("node", "")]
 )
-def test_status_says_nothing_of_what_is_not_pinned_any_more(
-    record: dict[str, str], supply: str
-) -> None:
-    assert status._about(record, supply) == {"licence": "", "eol": ""}
+def test_status_says_nothing_of_what_is_not_pinned_any_more(name: str, supply: str) -> None:
+    given = Provided(name, "1.0", "the cache", True, "sha256:0")
+    assert status._about(given, supply) == {"licence": "", "eol": ""}
 
 
 def test_an_end_that_is_over_is_marked() -> None:

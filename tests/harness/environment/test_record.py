@@ -18,6 +18,7 @@ RECORD = EnvironmentRecord(
     vault_port=18200,
     supply="auto",
     needs=("csi", "postgres"),
+    kubernetes="1.36",
     why="offline: everything is in the cache",
     provided=(
         Provided("app", "1", "the cache", True, "sha256:1", image="kube-vault-labs/app:1"),

@@ -14,7 +14,7 @@ from docker.errors import NotFound
 from harness import integrations
 from harness.base import paths
 from harness.base.errors import UsageError
-from harness.base.progress import Progress, Silent
+from harness.base.progress import Silent
 from harness.environment import parts
 from harness.environment.bringup import BringUp
 from harness.environment.cluster import Cluster
@@ -90,7 +90,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(engine, "client", lambda: fake)
 
     def provide(
-        _option: str, _flavours: list[str], needs: list[str], _progress: Progress
+        _option: str, _flavours: list[str], needs: list[str], *_: object
     ) -> tuple[Any, dict[str, Provided]]:
         names = ["kind", "kubectl", "node", "vault", "app", *integrations.parts_of(needs)]
         found = {

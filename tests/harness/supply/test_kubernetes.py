@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import pytest
 
@@ -14,6 +14,7 @@ from harness.base.progress import Silent
 from harness.cli import common
 from harness.environment.bringup import BringUp, Options
 from harness.environment.layout import EnvironmentLayout
+from harness.environment.record import EnvironmentRecord
 from harness.supply import kubernetes
 from harness.supply.base import all_parts, find_part
 
@@ -58,22 +59,24 @@ def test_help_names_the_releases() -> None:
     assert tuple(re.findall(r"\d\.\d+", option.help)) == kubernetes.releases()
 
 
-def bring_up(folder: Path, record: dict[str, Any], release: str | None) -> BringUp:
-    """A bring-up that has decided what to bring up."""
-    place = SimpleNamespace(name="unit", record=record, record_file=folder / "environment.json")
+def bring_up(
+    folder: Path, record: EnvironmentRecord | None, release: str | None
+) -> EnvironmentRecord:
+    """What a bring-up decides."""
+    place = SimpleNamespace(name="unit", record=record, folder=folder)
     up = BringUp(cast(EnvironmentLayout, place), Options(kubernetes=release), Silent())
-    up._decide()
-    return up
+    return up._decide()
 
 
 @pytest.mark.parametrize(("asked", "recorded"), [(None, kubernetes.default()), (SECOND, SECOND)])
 def test_what_was_asked_for_is_recorded(tmp_path: Path, asked: str | None, recorded: str) -> None:
-    first = bring_up(tmp_path, {}, asked).record
-    assert first["kubernetes"] == recorded
-    assert bring_up(tmp_path, first, None).record["kubernetes"] == recorded
+    first = bring_up(tmp_path, None, asked)
+    assert first.kubernetes == recorded
+    assert bring_up(tmp_path, first, None).kubernetes == recorded
+    assert EnvironmentRecord.read(tmp_path) == first
 
 
 def test_an_environment_keeps_its_release(tmp_path: Path) -> None:
-    record = bring_up(tmp_path, {}, SECOND).record
+    record = bring_up(tmp_path, None, SECOND)
     with pytest.raises(UsageError, match=f"runs Kubernetes {SECOND}, not"):
         bring_up(tmp_path, record, kubernetes.default())

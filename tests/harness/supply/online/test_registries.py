@@ -368,7 +368,7 @@ def test_a_mirror_may_have_one_platform_of_a_pinned_image(
     with pytest.raises(EnvironmentLacks, match="has no image"):
         OnlineSupply().provide(["vault"], Quiet())
     monkeypatch.setenv("LAB_MIRROR", "127.0.0.1:5000")
-    engine.registry = {"127.0.0.1:5000/hashicorp/vault:1.19.5": ONE}
+    engine.registry = {f"127.0.0.1:5000/hashicorp/vault:{VAULT.tag}": ONE}
     provided = OnlineSupply().provide(["vault"], Quiet())["vault"]
     assert provided.note == "127.0.0.1:5000 has another image than the pinned one"
     assert engine.pulled == [f"127.0.0.1:5000/hashicorp/vault@{ONE}"]
