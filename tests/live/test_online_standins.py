@@ -35,6 +35,18 @@ print([m.__name__ for m in ours if open(m.__cached__, "rb").read(8)[4:] != b"\\1
 print(len(ours) > 50, sys.modules["kubernetes.client"].__file__.endswith(".pyc"))
 """
 
+# Renders a template with the program that is built beside the image and copied in.
+_RENDER = """
+import asyncio
+from standins.operator.gotemplate import Template, TemplateEngine
+async def main():
+    engine = TemplateEngine()
+    template = Template("key", "name", '{{ snakecase .Secrets.word }}')
+    print(await engine.render([template], {"Secrets": {"word": "v1Beta2"}}))
+    await engine.close()
+asyncio.run(main())
+"""
+
 
 @pytest.fixture
 def part(
@@ -99,6 +111,7 @@ def test_the_stand_ins_are_built_and_run(
     assert "--transit-mount" in run("python3", "-m", "standins.kms_plugin", "--help")
     assert '"standIn": true' in run("python3", "-m", "standins.csi_provider", "-version")
     assert run("python3", "-c", _LOOK).split("\n")[:2] == ["[]", "True True"]
+    assert run("python3", "-c", _RENDER).strip() == "{'key': b'v1_beta2'}"
     # The stage that compiled is gone; what the image does not need is not in it.
     label = f"{built_image.STAGE_LABEL}=standins"
     assert docker_client.images.list(filters={"label": label, "dangling": True}) == []
