@@ -7,11 +7,11 @@ import os
 import socket
 import sys
 
-from kubernetes.aio.config import ConfigException
-
+from standins.common.flags import BadFlag
+from standins.common.kube import NoAccount
 from standins.common.logs import configure
 from standins.injector.run import run
-from standins.injector.settings import SettingError, read
+from standins.injector.settings import read
 
 
 def main(arguments: list[str], env: dict[str, str]) -> int:
@@ -25,10 +25,10 @@ def main(arguments: list[str], env: dict[str, str]) -> int:
         namespace = env.get("NAMESPACE") or "default"
         identity = env.get("POD_NAME") or socket.gethostname()
         asyncio.run(run(settings, namespace, identity))
-    except SettingError as error:
+    except BadFlag as error:
         sys.stderr.write(f"injector: {error}\n")
         return 2
-    except ConfigException as error:
+    except NoAccount as error:
         sys.stderr.write(
             f"injector: not in a cluster ({error}); outside of one, give certificate files "
             "with AGENT_INJECT_TLS_CERT_FILE and AGENT_INJECT_TLS_KEY_FILE\n"

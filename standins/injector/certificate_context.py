@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from standins.common.flags import BadFlag
 from standins.injector.certificates import KeyPair
-from standins.injector.settings import SettingError
 
 _VERSIONS = {
     "tls10": ssl.TLSVersion.TLSv1,
@@ -36,7 +36,7 @@ class ServingContext:
             try:
                 self.ssl.set_ciphers(names)
             except ssl.SSLError as error:
-                raise SettingError(f"AGENT_INJECT_TLS_CIPHER_SUITES: {ciphers}: {error}") from error
+                raise BadFlag(f"AGENT_INJECT_TLS_CIPHER_SUITES: {ciphers}: {error}") from error
         self._pair: KeyPair | None = None
 
     def use(self, pair: KeyPair) -> None:

@@ -15,11 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from standins.common.election import Election
+from standins.common.kube import KubeError
 from standins.common.logs import Log
 from standins.injector import certificates
 from standins.injector.certificates import Authority, KeyPair
-from standins.injector.election import Election
-from standins.injector.kube import Cluster, ClusterError, SharedPair
+from standins.injector.kube import Cluster, SharedPair
 
 log = Log(__name__)
 
@@ -73,7 +74,7 @@ class FileKeeper:
             found = await cluster.webhooks(self._webhook)
             if found and any(each != bundle for each in found.bundles):
                 await cluster.publish(self._webhook, found, bundle)
-        except (OSError, ClusterError) as error:
+        except (OSError, KubeError) as error:
             log.warn("CA not published", error=str(error))
 
     async def end(self) -> None:
@@ -124,7 +125,7 @@ class AutoKeeper:
             else:
                 # Somebody else leads: what this replica's CA signed may leave the bundle.
                 self._authority = None
-        except ClusterError as error:
+        except KubeError as error:
             log.warn("certificates not looked after", error=str(error))
         if self._pair and not self._pair.usable(self._now()):
             log.error("serving a certificate that has run out", pair=repr(self._pair))
@@ -173,7 +174,7 @@ class AutoKeeper:
         if not (self._cluster and self._webhook):
             return True
         found = await self._cluster.webhooks(self._webhook)
-        if found is None or not found.names:
+        if found is None or not found.bundles:
             # A certificate is needed all the same: the probes ask over TLS.
             log.warn("no webhook configuration", webhook=self._webhook)
             return True

@@ -8,20 +8,20 @@ calls are routed to it by then is the Deployment's part (a preStop sleep).
 from __future__ import annotations
 
 import asyncio
-import signal
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
-from kubernetes.aio import config as kube_config
-from kubernetes.aio.client import ApiClient, Configuration
 
+from standins.common.election import Election
+from standins.common.kube import Kube, in_cluster
 from standins.common.logs import Log
+from standins.common.serving import stop_signal
 from standins.injector.certificate_context import ServingContext
-from standins.injector.election import Election
 from standins.injector.keeper import AutoKeeper, FileKeeper, Keeper
-from standins.injector.kube import KubeCluster
+from standins.injector.kube import LABELS, LEASE, Cluster
 from standins.injector.server import KEEP_ALIVE, Webhook
 from standins.injector.settings import Settings
 
@@ -36,12 +36,9 @@ FINISH = 10.0
 
 
 async def run(settings: Settings, namespace: str, identity: str) -> None:
-    """Serve until SIGTERM or SIGINT. Raises SettingError for what cannot be served."""
+    """Serve until SIGTERM or SIGINT. Raises BadFlag for what cannot be served."""
     context = ServingContext(settings.tls_min_version, settings.tls_cipher_suites)
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
+    ending = stop_signal()
     async with _keeper(settings, namespace, identity) as keeper:
         await serve(settings, keeper, context, ending)
 
@@ -108,15 +105,18 @@ async def happened(event: asyncio.Event, within: float) -> bool:
 async def _keeper(settings: Settings, namespace: str, identity: str) -> AsyncIterator[Keeper]:
     from_files = bool(settings.tls_cert_file)
     if not settings.tls_auto and (from_files or not settings.use_leader_elector):
-        yield _make_keeper(settings, None, identity)
+        yield _make_keeper(settings, None, None)
         return
-    configuration = Configuration()
-    kube_config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # it has none
-    async with ApiClient(configuration) as api:
-        yield _make_keeper(settings, KubeCluster(api, namespace), identity)
+    async with Kube(in_cluster(os.environ)) as kube:
+        election = (
+            Election(kube, namespace, LEASE, identity, labels=LABELS)
+            if settings.use_leader_elector
+            else None
+        )
+        yield _make_keeper(settings, Cluster(kube, namespace), election)
 
 
-def _make_keeper(settings: Settings, cluster: KubeCluster | None, identity: str) -> Keeper:
+def _make_keeper(settings: Settings, cluster: Cluster | None, election: Election | None) -> Keeper:
     if settings.tls_cert_file:
         ca = Path(settings.tls_ca_cert_file) if settings.tls_ca_cert_file else None
         return FileKeeper(
@@ -126,7 +126,6 @@ def _make_keeper(settings: Settings, cluster: KubeCluster | None, identity: str)
             cluster,
             settings.tls_auto,
         )
-    election = Election(cluster, identity) if cluster and settings.use_leader_elector else None
     return AutoKeeper(
         cluster,
         [host for host in settings.tls_auto_hosts.split(",") if host] or ["localhost"],

@@ -1,84 +1,74 @@
-"""A cluster in memory, with versions as the API server gives them, and faults on demand."""
+"""The cluster in memory as the injector's tests look at it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import base64
+from typing import Any
 
 from standins.injector.certificates import KeyPair
-from standins.injector.kube import ClusterError, Conflict, LeaseRecord, SharedPair, Webhooks
+from standins.injector.kube import CERT_SECRET, LEASE, Cluster
+from tests.fakes.kube import MemoryKube
+from tests.fakes.kubernetes import Refused
+
+CONFIG = "vault-agent-injector-cfg"
+NAMESPACE = "vi"
+_KIND = "MutatingWebhookConfiguration"
 
 
-@dataclass
-class MemoryCluster:
-    """Implements kube.Cluster. Every write checks the version it was made from."""
+class InjectorCluster(MemoryKube):
+    """A webhook configuration of two webhooks, and what was written about certificates."""
 
-    config: Webhooks | None = field(
-        default_factory=lambda: Webhooks(("vault.hashicorp.com",), (b"",), "1")
-    )
-    secret: SharedPair | None = None
-    record: LeaseRecord | None = None
-    down: bool = False
-    conflicts: int = 0
-    """How many of the next writes of the configuration or the Secret lose."""
-    log: list[str] = field(default_factory=list)
-    _version: int = 1
+    def __init__(self, *, configured: bool = True) -> None:
+        super().__init__(namespace=NAMESPACE)
+        self.conflicts = 0
+        """How many of the next writes of the configuration or the Secret lose."""
+        self.log: list[str] = []
+        self.before_write = self._lose
+        self.watchers.append(self._note)
+        self.view = Cluster(self, NAMESPACE)
+        if configured:
+            self.configure(b"", None)
 
-    def _next(self) -> str:
-        self._version += 1
-        return str(self._version)
+    def configure(self, *bundles: bytes | None) -> None:
+        """Write the configuration with these CA bundles, by somebody else."""
+        hooks: list[dict[str, Any]] = []
+        for number, bundle in enumerate(bundles):
+            trust = {} if bundle is None else {"caBundle": base64.b64encode(bundle).decode()}
+            hooks.append({"name": f"hook-{number}", "clientConfig": {"service": {}, **trust}})
+        self.objects.pop((_KIND, "", CONFIG), None)
+        self.add(_KIND, "", {"metadata": {"name": CONFIG}, "webhooks": hooks})
 
-    def _up(self) -> None:
-        if self.down:
-            raise ClusterError("the API server does not answer")
-
-    def _won(self) -> None:
-        if self.conflicts:
-            self.conflicts -= 1
-            raise Conflict("somebody else was first")
+    @property
+    def hooks(self) -> list[dict[str, Any]]:
+        """The webhooks of the configuration; none without one."""
+        return list(self.objects.get((_KIND, "", CONFIG), {}).get("webhooks", ()))
 
     @property
     def bundle(self) -> bytes:
-        """The CA bundle of the first webhook."""
-        return self.config.bundles[0] if self.config else b""
+        """The CA bundle, which must be the same in all webhooks."""
+        (found,) = {hook["clientConfig"].get("caBundle", "") for hook in self.hooks} or {""}
+        return base64.b64decode(found)
 
-    async def webhooks(self, name: str) -> Webhooks | None:
-        """See kube.Cluster."""
-        self._up()
-        return self.config
+    @property
+    def shared(self) -> KeyPair | None:
+        """The certificate in the Secret."""
+        data = self.objects.get(("Secret", NAMESPACE, CERT_SECRET), {}).get("data")
+        return (
+            KeyPair(*(base64.b64decode(data[name]) for name in ("cert", "key"))) if data else None
+        )
 
-    async def publish(self, name: str, seen: Webhooks, bundle: bytes) -> None:
-        """See kube.Cluster."""
-        self._up()
-        if self.config is None or self.config.version != seen.version:
-            raise Conflict("the configuration changed")
-        self._won()
-        self.log.append("publish")
-        self.config = Webhooks(seen.names, (bundle,) * len(seen.names), self._next())
+    @property
+    def lease(self) -> dict[str, Any]:
+        """What the Lease says."""
+        return dict(self.objects["Lease", NAMESPACE, LEASE]["spec"])
 
-    async def shared_pair(self) -> SharedPair | None:
-        """See kube.Cluster."""
-        self._up()
-        return self.secret
+    def _note(self, kind: str, change: str, obj: Any) -> None:
+        if kind == _KIND and change == "MODIFIED":
+            self.log.append("publish")
+        elif kind == "Secret" and change != "DELETED":
+            self.log.append("share")
 
-    async def share(self, pair: KeyPair, seen: SharedPair | None) -> None:
-        """See kube.Cluster."""
-        self._up()
-        if (seen.version if seen else None) != (self.secret.version if self.secret else None):
-            raise Conflict("the Secret changed")
-        self._won()
-        self.log.append("share")
-        self.secret = SharedPair(pair, self._next())
-
-    async def lease(self) -> LeaseRecord | None:
-        """See kube.Cluster."""
-        self._up()
-        return self.record
-
-    async def hold(self, holder: str, seconds: int, now: str, seen: LeaseRecord | None) -> None:
-        """See kube.Cluster."""
-        self._up()
-        if (seen.version if seen else None) != (self.record.version if self.record else None):
-            raise Conflict("the Lease changed")
-        changed = seen is not None and seen.holder != holder
-        transitions = (seen.transitions if seen else 0) + changed
-        self.record = LeaseRecord(holder, transitions, self._next())
+    def _lose(self, verb: str, kind: str, name: str) -> None:
+        if self.conflicts and kind != "Lease":
+            self.conflicts -= 1
+            raise Refused(409, "the object has been modified", "Conflict")

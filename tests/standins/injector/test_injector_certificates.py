@@ -13,19 +13,18 @@ from pathlib import Path
 import pytest
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, verification
 
+from standins.common.election import Election
+from standins.common.flags import BadFlag
 from standins.injector import certificates
 from standins.injector.certificate_context import ServingContext, openssl_name
 from standins.injector.certificates import Authority, KeyPair, trusted_bundle
-from standins.injector.election import Election
 from standins.injector.keeper import AutoKeeper, FileKeeper
-from standins.injector.kube import LeaseRecord, SharedPair, Webhooks
-from standins.injector.settings import SettingError
-from tests.standins.injector.memory_cluster import MemoryCluster
+from standins.injector.kube import CERT_SECRET, LEASE
+from tests.standins.injector.memory_cluster import CONFIG, NAMESPACE, InjectorCluster
 from tests.standins.injector.support import StillKeeper, a_pod, a_review, running
 
 HOST = "vault-agent-injector-svc.vault-injector.svc"
 START = datetime(2026, 11, 1, tzinfo=UTC)
-CONFIG = "vault-agent-injector-cfg"
 
 
 def trusts(bundle: bytes, pair: KeyPair, at: datetime, host: str = HOST) -> bool:
@@ -65,7 +64,7 @@ class Time:
 class Replicas:
     """Replicas of the injector over one cluster, each doing a round when told to."""
 
-    cluster: MemoryCluster = field(default_factory=MemoryCluster)
+    cluster: InjectorCluster = field(default_factory=InjectorCluster)
     time: Time = field(default_factory=Time)
     keepers: dict[str, AutoKeeper] = field(default_factory=dict)
     elections: dict[str, Election] = field(default_factory=dict)
@@ -74,10 +73,10 @@ class Replicas:
 
     def start(self, name: str) -> None:
         """Start a replica, or start it anew."""
-        election = Election(self.cluster, name, self.time.monotonic)
+        election = Election(self.cluster, NAMESPACE, LEASE, name, clock=self.time.monotonic)
         self.elections[name] = election
         self.keepers[name] = AutoKeeper(
-            self.cluster,
+            self.cluster.view,
             [HOST],
             webhook=CONFIG,
             election=election,
@@ -190,8 +189,7 @@ def test_leader_that_dies_is_followed_after_its_lease() -> None:
     assert replicas.leader == []
     replicas.pass_time(10)
     assert replicas.leader == ["b"]
-    assert replicas.cluster.record
-    assert replicas.cluster.record.transitions == 1
+    assert replicas.cluster.lease["leaseTransitions"] == 1
 
 
 def test_rolling_update_replaces_both_without_a_gap() -> None:
@@ -236,8 +234,7 @@ def test_bundle_that_somebody_empties_is_restored() -> None:
     replicas = Replicas()
     replicas.start("a")
     replicas.pass_time(10)
-    assert replicas.cluster.config
-    replicas.cluster.config = Webhooks(replicas.cluster.config.names, (b"",), "77")
+    replicas.cluster.configure(b"", b"")
     replicas.pass_time(5)
     before = replicas.serving["a"]
     replicas.pass_time(30)
@@ -260,7 +257,8 @@ def test_api_server_that_is_down_changes_nothing_that_is_served() -> None:
 
 
 def test_no_certificate_while_the_api_server_was_never_seen() -> None:
-    replicas = Replicas(MemoryCluster(down=True))
+    replicas = Replicas()
+    replicas.cluster.down = True
     replicas.start("a")
     assert replicas.round("a") is None
 
@@ -269,22 +267,23 @@ def test_secret_that_is_deleted_or_garbage_is_written_again() -> None:
     replicas = Replicas()
     replicas.start("a")
     replicas.pass_time(10)
-    for left in (None, SharedPair(None, "99")):
-        replicas.cluster.secret = left
-        replicas.pass_time(5)
-        assert replicas.cluster.secret
-        assert replicas.cluster.secret.pair == replicas.serving["a"]
+    replicas.cluster.remove("Secret", NAMESPACE, CERT_SECRET)
+    replicas.pass_time(5)
+    assert replicas.cluster.shared == replicas.serving["a"]
+    garbage = {"data": {"cert": "QQ==", "key": "QQ=="}}
+    replicas.cluster.edit("Secret", NAMESPACE, CERT_SECRET, garbage)
+    replicas.pass_time(5)
+    assert replicas.cluster.shared == replicas.serving["a"]
 
 
 def test_webhook_configuration_may_come_later() -> None:
-    replicas = Replicas(MemoryCluster(config=None))
+    replicas = Replicas(InjectorCluster(configured=False))
     replicas.start("a")
     pair = asyncio.run(replicas.keepers["a"].round())
     assert pair
-    replicas.cluster.config = Webhooks(("one", "two"), (b"", b""), "5")
+    replicas.cluster.configure(b"", b"")
     replicas.round("a")
-    assert replicas.cluster.config
-    assert len(set(replicas.cluster.config.bundles)) == 1
+    assert len(replicas.cluster.hooks) == 2
     assert trusts(replicas.cluster.bundle, pair, replicas.time.now())
 
 
@@ -299,15 +298,14 @@ def test_losing_a_write_to_somebody_else_is_made_good_in_the_next_round() -> Non
     assert "b" in replicas.serving
     replicas.pass_time(20)
     assert replicas.cluster.conflicts == 0
-    assert replicas.cluster.secret
-    assert replicas.cluster.secret.pair == replicas.serving["b"]
+    assert replicas.cluster.shared == replicas.serving["b"]
     assert len(certificates.certificates(replicas.cluster.bundle)) == 2
 
 
 def test_ca_is_renewed_long_before_its_end_with_overlap() -> None:
-    time, cluster = Time(), MemoryCluster()
+    time, cluster = Time(), InjectorCluster()
     keeper = AutoKeeper(
-        cluster,
+        cluster.view,
         [HOST],
         webhook=CONFIG,
         leaf_life=timedelta(hours=1),
@@ -326,19 +324,6 @@ def test_ca_is_renewed_long_before_its_end_with_overlap() -> None:
         most = max(most, len(bundle))
     assert len(cas) >= 3
     assert most == 2
-
-
-def test_lease_is_judged_by_the_own_clock() -> None:
-    time, cluster = Time(), MemoryCluster(record=LeaseRecord("other", 0, "1"))
-    election = Election(cluster, "me", time.monotonic)
-    assert asyncio.run(election.take_part()) is False
-    time.seconds = 14
-    assert asyncio.run(election.take_part()) is False
-    cluster.record = LeaseRecord("other", 0, "2")
-    time.seconds = 16
-    assert asyncio.run(election.take_part()) is False
-    time.seconds = 32
-    assert asyncio.run(election.take_part()) is True
 
 
 def test_pair_shows_no_key_and_leaf_says_what_it_is_for() -> None:
@@ -402,7 +387,7 @@ def test_lowest_tls_version_and_ciphers() -> None:
     chosen = ServingContext("tls12", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
     below_13 = [c["name"] for c in chosen.ssl.get_ciphers() if c["protocol"] != "TLSv1.3"]
     assert below_13 == ["ECDHE-ECDSA-AES128-GCM-SHA256"]
-    with pytest.raises(SettingError, match="TLS_CIPHER_SUITES"):
+    with pytest.raises(BadFlag, match="TLS_CIPHER_SUITES"):
         ServingContext("tls12", "TLS_NONSENSE")
 
 
@@ -423,9 +408,9 @@ def test_cipher_names(iana: str, openssl: str) -> None:
 
 
 def test_files_are_read_again_when_they_change(tmp_path: Path) -> None:
-    authority, cluster = Authority(), MemoryCluster()
+    authority, cluster = Authority(), InjectorCluster()
     cert, key, ca = (tmp_path / name for name in ("tls.crt", "tls.key", "ca.crt"))
-    keeper = FileKeeper(cert, key, ca, cluster, CONFIG)
+    keeper = FileKeeper(cert, key, ca, cluster.view, CONFIG)
     assert asyncio.run(keeper.round()) is None
     first = authority.issue([socket.gethostname()])
     ca.write_bytes(authority.pem)

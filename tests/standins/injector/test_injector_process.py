@@ -154,7 +154,7 @@ def test_injector_does_not_inject_into_itself() -> None:
 def test_readme_names_every_annotation_and_variable() -> None:
     text = (PACKAGE / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([^`\s]+)`", text))
-    variables = {f"AGENT_INJECT_{each.metadata['env']}" for each in fields(settings.Settings)}
+    variables = {each.metadata["variable"] for each in fields(settings.Settings)}
     assert variables <= named
     families = {name + ("NAME" if name.endswith("-") else "") for name in ANNOTATIONS}
     assert families <= named

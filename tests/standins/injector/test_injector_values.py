@@ -7,7 +7,8 @@ import math
 import pytest
 
 from standins.common import values
-from standins.injector.settings import SettingError, Settings, read
+from standins.common.flags import BadFlag
+from standins.injector.settings import Settings, read
 
 ADDRESS = {"AGENT_INJECT_VAULT_ADDR": "https://v:8200"}
 
@@ -166,5 +167,5 @@ def test_variables_win_over_flags() -> None:
     ],
 )
 def test_wrong_setting_is_named(variable: str, value: str) -> None:
-    with pytest.raises(SettingError, match=f"AGENT_INJECT_{variable}"):
+    with pytest.raises(BadFlag, match=f"AGENT_INJECT_{variable}"):
         read([], ADDRESS | {f"AGENT_INJECT_{variable}": value})

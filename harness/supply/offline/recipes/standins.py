@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
 
 from harness.supply import libraries, oci, standin_files
 from harness.supply.offline import debian
@@ -23,7 +22,6 @@ PACKAGES = ("python3",)
 USER = 1000
 # Where the package `standins` lies in the image; PYTHONPATH names it.
 HOME = "opt"
-GENERATED = "kubernetes"
 # What the interpreter compiles: without checking times, which `pack` sets to zero.
 _COMPILE = ("python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
 
@@ -35,7 +33,7 @@ class Standins(Recipe):
     needs = ("base", standin_files.GO_PROGRAM)
 
     def inputs(self) -> Iterable[str]:
-        yield "4"
+        yield "5"
         yield from PACKAGES
         yield libraries.wanted(standin_files.library_list())
         yield from standin_files.digests()
@@ -58,7 +56,6 @@ class Standins(Recipe):
         programs.mkdir(parents=True, exist_ok=True)
         shutil.copy(job.needs[program] / "bin" / program, programs / program)
         job.say("compiling")
-        self._shrink(job, root, packages)
         # Python's own modules, too: debian.clean took their bytecode out.
         folders = (f"/usr/lib/python{libraries.PYTHON}", f"/{packages}", f"/{HOME}")
         job.run([*debian.NAMESPACE, "chroot", root, *_COMPILE, *folders])
@@ -77,18 +74,6 @@ class Standins(Recipe):
         }
         (job.out / "image.json").write_text(json.dumps(config), encoding="utf-8")
         debian.remove(root)
-
-    def _shrink(self, job: Job, root: Path, packages: str) -> None:
-        """Keep the generated Kubernetes client as bytecode without its texts: 20 MB, not 120.
-
-        Four fifths of it are descriptions of fields. It is imported as before; what is lost
-        are source lines of its own in a traceback.
-        """
-        client = f"{packages}/{GENERATED}"
-        textless = ("-b", "-o", "2")
-        job.run([*debian.NAMESPACE, "chroot", root, *_COMPILE, *textless, f"/{client}"])
-        for file in (root / client).rglob("*.py"):
-            file.unlink()
 
 
 recipe = Standins()
