@@ -20,6 +20,7 @@ from typing import Any
 _LINE_ENDS = {"\u2028": "\\u2028", "\u2029": "\\u2029"}
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"} | _LINE_ENDS)
 _ALWAYS = str.maketrans(_LINE_ENDS)
+_WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 # Half a surrogate pair. Python's codecs also write a byte that is no UTF-8 as one of these,
 # 0xDC00 above its value (the error handler "surrogateescape").
 _HALF = re.compile("[\ud800-\udfff]")
@@ -61,6 +62,16 @@ def _finite(literal: str) -> float:
     number = float(literal)
     if math.isinf(number):
         raise ValueError(f"{literal[:40]} is out of range")
+    return number
+
+
+def whole(value: Any) -> int:
+    """A `Number` that is a whole one of 64 bits, written without a fraction. Raises ValueError."""
+    if not isinstance(value, Number) or not _WHOLE.fullmatch(value):
+        raise ValueError("not a whole number")
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("a number of more than 64 bits")
     return number
 
 

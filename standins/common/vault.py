@@ -30,6 +30,8 @@ Query = Mapping[str, Collection[str]] | None
 LARGEST_ANSWER = 8 * 1024 * 1024
 # What Go's net/url leaves as it is in a path, beside letters and digits.
 _PLAIN_IN_PATH = "/-_.~$&+,:;=@"
+# What Go's net/http lets into no header.
+_NO_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _OTHER_NAME = re.compile(r"certificate is not valid for '([^']*)'")
 _TOO_MANY, _PRECONDITION, _NOT_IMPLEMENTED = 429, 412, 501
@@ -112,6 +114,10 @@ class Vault:
             headers["X-Vault-Token"] = token
         if namespace or to.namespace:
             headers["X-Vault-Namespace"] = namespace or to.namespace
+        for name, value in headers.items():
+            if _NO_HEADER.search(value):
+                cause = f'net/http: invalid header field value for "{name}"'
+                raise VaultError(f'{method.capitalize()} "{url}": {cause}', cause=cause)
         secure = url.scheme == "https"
         self.requests += 1
         try:

@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 M = TypeVar("M", bound="Message")
 D = TypeVar("D")
@@ -78,13 +79,28 @@ class Schema:
         """Read a message of class `kind`. Raises google.protobuf's DecodeError."""
         return self._from_protobuf(kind, self._classes[kind].FromString(data))
 
-    def method(self, handler: Callable[..., Any], request: type[Message]) -> grpc.RpcMethodHandler:
-        """A unary server method that is called with a `request` and returns a message."""
-        return grpc.unary_unary_rpc_method_handler(
-            handler,
-            request_deserializer=lambda data: self.decode(request, data),
-            response_serializer=self.encode,
-        )
+    def method(
+        self, handler: Callable[[Any, Any], Awaitable[Message]], request: type[Message]
+    ) -> grpc.RpcMethodHandler:
+        """A unary server method that is called with a `request` and returns a message.
+
+        Bytes that are no such message are answered as Go's servers do, and not logged with
+        a trace of ours.
+        """
+
+        async def handle(data: bytes, context: Any) -> Message:
+            try:
+                message = self.decode(request, data)
+            except DecodeError:
+                message = None
+            if message is None:
+                await context.abort(
+                    grpc.StatusCode.INTERNAL,
+                    f"grpc: error unmarshalling request: not a {self.package}.{request.__name__}",
+                )
+            return await handler(message, context)
+
+        return grpc.unary_unary_rpc_method_handler(handle, response_serializer=self.encode)
 
     def call(self, channel: Any, path: str, reply: type[M]) -> Any:
         """The client's side of the unary method at `path` ("/package.Service/Method")."""

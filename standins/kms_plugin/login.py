@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from standins.common.connection import file_stamp
+from standins.common.gojson import Number, whole
 from standins.common.logs import Log
 from standins.common.vault import Data
 from standins.kms_plugin.errors import Absent, Denied, Problem, Refused, Unreachable
@@ -199,10 +200,10 @@ def _auth(answer: Data) -> tuple[str, float, bool]:
         auth = {}
     token = auth.get("client_token")
     try:
-        seconds = int(auth["lease_duration"])
-    except (KeyError, TypeError, ValueError):
+        seconds = whole(auth.get("lease_duration"))
+    except ValueError:
         token = None
-    if not isinstance(token, str) or not token:
+    if not isinstance(token, str) or isinstance(token, Number) or not token:
         raise Unreachable("Vault's answer to the login holds no token; is it a Vault at all?")
     return token, float(seconds), auth.get("renewable") is True
 

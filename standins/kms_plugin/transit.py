@@ -8,12 +8,13 @@ the key afterwards, because each calls for something else to be done.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from standins.common import gobase64
+from standins.common.gojson import Number, whole
 from standins.common.vault import Data
 from standins.kms_plugin.errors import (
     Absent,
@@ -29,6 +30,7 @@ from standins.kms_plugin.login import Session
 from standins.kms_plugin.vault import Vault
 
 ABSENT = "absent"
+LONGEST_TYPE = 40
 _CIPHERTEXT = re.compile(r"vault:v([1-9][0-9]{0,8}):[A-Za-z0-9+/]+={0,2}")
 _VERSION = re.compile(r"v([1-9][0-9]{0,8}):([0-9A-Za-z:.+-]{1,64})")
 
@@ -95,8 +97,8 @@ class Transit:
         except (Denied, Refused) as error:
             # Vault answers 403 when the key is gone, as encrypting would have to create it.
             raise await self._explained(error, version, "encrypt") from None
-        found = (answer.get("data") or {}).get("ciphertext")
-        if not isinstance(found, str) or version_of(found) != version.number:
+        found = _text(answer, "ciphertext")
+        if version_of(found) != version.number:
             raise Unreachable(
                 f"Vault at {self._vault.address} answers an encryption with version"
                 f" {version.number} with something else; is it a Vault at all?"
@@ -116,11 +118,14 @@ class Transit:
         except Refused as error:
             raise await self._explained(error, version, "decrypt") from None
         try:
-            return base64.b64decode((answer.get("data") or {})["plaintext"], validate=True)
-        except (KeyError, TypeError, binascii.Error):
+            plaintext = gobase64.decode(_text(answer, "plaintext"))
+        except ValueError:
+            plaintext = b""
+        if not plaintext:
             raise Unreachable(
                 f"Vault at {self._vault.address} answers a decryption without the plaintext"
-            ) from None
+            )
+        return plaintext
 
     async def _explained(self, error: Problem, version: Version, verb: str) -> Problem:
         """What lies behind Vault's refusal to use this version."""
@@ -177,21 +182,28 @@ def version_of(ciphertext: str) -> int:
     return int(found[1]) if found else 0
 
 
+def _text(answer: Data, name: str) -> str:
+    """A text in the data of an answer, "" where there is none."""
+    data = answer.get("data")
+    found = data.get(name) if isinstance(data, dict) else None
+    return found if isinstance(found, str) and not isinstance(found, Number) else ""
+
+
 def _key(data: Any) -> Key | str:
     """The key in Vault's description, or what is wrong with it."""
     try:
-        if not (data["supports_encryption"] and data["supports_decryption"]):
-            return f"is of type {data.get('type')}, which cannot encrypt"
-        if data["derived"]:
+        if not (data["supports_encryption"] is True and data["supports_decryption"] is True):
+            return f"is of type {str(data.get('type'))[:LONGEST_TYPE]}, which cannot encrypt"
+        if data["derived"] is not False:
             return "is derived and would need a context for each call"
-        created = {int(number): _birth(entry) for number, entry in data["keys"].items()}
-        latest = int(data["latest_version"])
+        created = {whole(Number(number)): _birth(entry) for number, entry in data["keys"].items()}
+        latest = whole(data["latest_version"])
         return Key(
             latest=Version(latest, created[latest]),
             created=created,
-            kept_from=int(data["min_available_version"]),
-            decrypts_from=int(data["min_decryption_version"]),
-            encrypts_from=int(data["min_encryption_version"]),
+            kept_from=whole(data["min_available_version"]),
+            decrypts_from=whole(data["min_decryption_version"]),
+            encrypts_from=whole(data["min_encryption_version"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         return "is described by Vault in a way that this plugin does not understand"
@@ -199,7 +211,7 @@ def _key(data: Any) -> Key | str:
 
 def _birth(entry: Any) -> str:
     """The creation time: a number of seconds, or in a description of a key pair."""
-    text = str(entry["creation_time"] if isinstance(entry, dict) else int(entry))
+    text = str(entry["creation_time"]) if isinstance(entry, dict) else str(whole(entry))
     if not Version.parse(f"v1:{text}"):
         raise ValueError("no creation time")
     return text

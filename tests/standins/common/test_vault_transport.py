@@ -67,6 +67,19 @@ def test_a_path_never_begins_a_query() -> None:
     assert seen[0].path == "/v1/kv/data/q?version=1"
 
 
+@pytest.mark.parametrize("namespace", ["a\nX-Vault-Token: x", "a\r", "a\0b", "\x7f", "\x01"])
+def test_what_cannot_be_a_header_is_refused_in_words(namespace: str) -> None:
+    async def scene(vault: Vault, to: Connection) -> None:
+        with pytest.raises(VaultError) as caught:
+            await vault.send(to, "GET", "x", namespace=namespace)
+        assert str(caught.value).endswith(
+            'net/http: invalid header field value for "X-Vault-Namespace"'
+        )
+        assert not caught.value.passing
+
+    assert not against(web.json_response({}), scene)
+
+
 def test_headers_and_namespaces() -> None:
     async def scene(vault: Vault, to: Connection) -> None:
         team = Connection(to.address, namespace="team", headers=(("X-Own", "1"),))

@@ -68,6 +68,10 @@ class World:
         self.provider = provider
         service = "/v1alpha1.CSIDriverProvider/"
         self._mount = SCHEMA.call(channel, service + "Mount", MountResponse)
+        # The same for a request that is bytes already, well-formed or not.
+        self.mount_bytes = channel.unary_unary(
+            service + "Mount", response_deserializer=lambda data: SCHEMA.decode(MountResponse, data)
+        )
         self._version = SCHEMA.call(channel, service + "Version", VersionResponse)
 
     def request(
