@@ -7,13 +7,11 @@ metadata and its versions, each with the HMAC of its data. Times of creation do 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.base.wait import wait_for
 from harness.snapshot.model import Item
-
-if TYPE_CHECKING:
-    from harness.snapshot.vault import VaultState
+from harness.snapshot.reader import VaultReader
 
 _UPGRADE_SECONDS = 10
 _SETTINGS = ("cas_required", "custom_metadata", "delete_version_after", "max_versions")
@@ -26,7 +24,7 @@ def is_kv2(mount: Item) -> bool:
     return content.get("type") == "kv" and version == "2"
 
 
-def wait_for_kv2(vault: VaultState, at: str) -> None:
+def wait_for_kv2(vault: VaultReader, at: str) -> None:
     """A KV store answers 400 for a moment after it was made version 2."""
     wait_for(
         f"the KV store {at} to finish its upgrade to version 2",
@@ -35,7 +33,7 @@ def wait_for_kv2(vault: VaultState, at: str) -> None:
     )
 
 
-def secrets(vault: VaultState, mount: Item) -> Iterator[Item]:
+def secrets(vault: VaultReader, mount: Item) -> Iterator[Item]:
     """Every secret of a KV store."""
     at = mount.name
     if not is_kv2(mount):
@@ -57,7 +55,7 @@ def secrets(vault: VaultState, mount: Item) -> Iterator[Item]:
             yield Item(path, "secret", at + name, sum_, "kv2", content, parent=mount.path)
 
 
-def _secret(vault: VaultState, at: str, name: str, expires: bool) -> dict[str, Any] | None:
+def _secret(vault: VaultReader, at: str, name: str, expires: bool) -> dict[str, Any] | None:
     """Settings, custom metadata and versions of a secret, each version's data as an HMAC."""
     answer = vault.read(f"{at}metadata/{name}")
     if answer is None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from harness.base.errors import LabError
 from harness.snapshot.model import Item
-from harness.snapshot.vault import VaultState
+from harness.snapshot.reader import VaultReader
 
 Data = dict[str, Any]
 
@@ -20,7 +20,7 @@ Data = dict[str, Any]
 _BLANK: Data = {}
 
 
-def put_back_secret(item: Item, present: Item | None, vault: VaultState) -> None:
+def put_back_secret(item: Item, present: Item | None, vault: VaultReader) -> None:
     """Restore the secret that `item` describes. Raises LabError when its data is lost."""
     at, _, name = item.path.partition("metadata/")
     secret = _Secret(vault, at, name)
@@ -71,7 +71,7 @@ def _write_again(secret: _Secret, item: Item, now: Data) -> None:
 class _Secret:
     """One secret of one KV store of version 2."""
 
-    def __init__(self, vault: VaultState, at: str, name: str) -> None:
+    def __init__(self, vault: VaultReader, at: str, name: str) -> None:
         self._vault = vault
         self._at = at
         self._name = name

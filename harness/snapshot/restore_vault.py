@@ -15,14 +15,14 @@ from harness.clients.vault import TIMEOUT_SECONDS, VaultRefused, VaultUnreachabl
 from harness.snapshot.kv import is_kv2, wait_for_kv2
 from harness.snapshot.model import Item
 from harness.snapshot.plan import Action
+from harness.snapshot.reader import VaultReader
 from harness.snapshot.restore_kv import put_back_secret
-from harness.snapshot.vault import VaultState
 from harness.snapshot.vault_kinds import Kind, body_of, find_kind
 
 REVOKE_SECONDS = 5.0
 
 
-def perform(action: Action, vault: VaultState) -> str:
+def perform(action: Action, vault: VaultReader) -> str:
     """Do `action`; return a sentence that says what was done. Raises LabError."""
     if action.before is None:
         assert action.after is not None
@@ -42,7 +42,7 @@ def perform(action: Action, vault: VaultState) -> str:
 # -- removing -------------------------------------------------------------------------------
 
 
-def _remove(item: Item, vault: VaultState) -> str:
+def _remove(item: Item, vault: VaultReader) -> str:
     done = f"removed {item}"
     match item.kind:
         case "token":
@@ -63,7 +63,7 @@ def _remove(item: Item, vault: VaultState) -> str:
     return done
 
 
-def _revoke(lease: str, vault: VaultState) -> str:
+def _revoke(lease: str, vault: VaultReader) -> str:
     """Revoke a lease; when its engine cannot (the database is gone), make Vault forget it."""
     try:
         body = {"lease_id": lease, "sync": True}
@@ -84,7 +84,7 @@ def _revoke(lease: str, vault: VaultState) -> str:
 # -- putting back ---------------------------------------------------------------------------
 
 
-def _mount(item: Item, present: Item | None, vault: VaultState) -> None:
+def _mount(item: Item, present: Item | None, vault: VaultReader) -> None:
     content = item.copy
     if present is None:
         body = {name: value for name, value in content.items() if value is not None}
@@ -105,7 +105,7 @@ def _tuning(content: dict[str, Any], present: dict[str, Any]) -> dict[str, Any]:
     return {**emptied, **wanted}
 
 
-def _write(item: Item, present: Item | None, vault: VaultState) -> None:
+def _write(item: Item, present: Item | None, vault: VaultReader) -> None:
     kind = find_kind(item.kind)
     copy = _kept(item, vault) if item.kept else item.copy
     if kind is None or not _writable(kind, copy, present):
@@ -126,7 +126,7 @@ def _writable(kind: Kind, copy: dict[str, Any], present: Item | None) -> bool:
     return kind.complete(copy) or (kind.merges and present is not None)
 
 
-def _kept(item: Item, vault: VaultState) -> dict[str, Any]:
+def _kept(item: Item, vault: VaultReader) -> dict[str, Any]:
     value = vault.copies.find(item.sum)
     if value is None:
         raise LabError(
@@ -138,7 +138,7 @@ def _kept(item: Item, vault: VaultState) -> dict[str, Any]:
 
 
 def _send(
-    vault: VaultState,
+    vault: VaultReader,
     method: str,
     path: str,
     body: object = None,

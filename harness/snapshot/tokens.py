@@ -19,14 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.base.errors import GaveUp
 from harness.base.wait import pause, wait_for
 from harness.snapshot.model import Item
-
-if TYPE_CHECKING:
-    from harness.snapshot.vault import VaultState
+from harness.snapshot.reader import VaultReader
 
 # A request that still runs after this time waits for a server behind Vault. Between a token
 # and its lease there is nothing to wait for: two writes to Vault's own storage.
@@ -39,7 +37,7 @@ Entry = Mapping[str, Any]
 class Tokens:
     """The tokens of one lab. One object serves many looks: it remembers what is foreign."""
 
-    def __init__(self, vault: VaultState) -> None:
+    def __init__(self, vault: VaultReader) -> None:
         self._vault = vault
         # Accessors of tokens whose leases are there.
         self._grown: set[str] = set()

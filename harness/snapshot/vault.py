@@ -12,14 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any
-from urllib.parse import quote
 
-from harness.base.errors import EnvironmentLacks
 from harness.clients.vault import VaultHTTP
 from harness.snapshot import kv
 from harness.snapshot.copies import SecretCopies
 from harness.snapshot.kv import is_kv2
 from harness.snapshot.model import Item
+from harness.snapshot.reader import VaultReader
 from harness.snapshot.tokens import Tokens
 from harness.snapshot.vault_kinds import SYSTEM, Kind, kinds_of
 
@@ -27,44 +26,12 @@ from harness.snapshot.vault_kinds import SYSTEM, Kind, kinds_of
 _MOUNT_FIELDS = ("type", "description", "config", "options", "local", "seal_wrap")
 
 
-class VaultState:
-    """Reads of one lab's part of Vault. Missing things are None or [], not errors."""
+class VaultState(VaultReader):
+    """The items of one lab in Vault."""
 
     def __init__(self, http: VaultHTTP, prefix: str, copies: SecretCopies) -> None:
-        self.http = http
-        self.prefix = f"{prefix}-"
-        self.copies = copies
+        super().__init__(http, prefix, copies)
         self.tokens = Tokens(self)
-
-    def require_ready(self) -> None:
-        """Raise EnvironmentLacks, or VaultUnreachable, unless Vault can answer."""
-        answer = self.http.request("GET", "/v1/sys/health", allow=range(400, 600))
-        if answer.status_code not in (200, 429, 473):
-            state = {501: "not initialised", 503: "sealed"}.get(answer.status_code, "not ready")
-            raise EnvironmentLacks(
-                f"Vault is {state}, so its contents can be neither read nor changed",
-                where=self.http.addr,
-                hint="vault operator unseal, or ./lab up, which repairs it",
-            )
-
-    def read(self, path: str, also: tuple[int, ...] = (), **query: object) -> dict[str, Any] | None:
-        """The data at `path`; None when there is nothing. `also`: statuses that mean that too."""
-        answer = self.http.request(
-            "GET", f"/v1/{quote(path)}", params=query, allow=(404, 405, *also)
-        )
-        return dict(answer.json().get("data") or {}) if answer.status_code == 200 else None
-
-    def names(self, path: str) -> list[str]:
-        """The keys at `path`, sorted."""
-        return sorted((self._listing(path)).get("keys") or [])
-
-    def details(self, path: str) -> dict[str, dict[str, Any]]:
-        """What LIST says about each key at `path`."""
-        return dict(self._listing(path).get("key_info") or {})
-
-    def _listing(self, path: str) -> dict[str, Any]:
-        answer = self.http.request("LIST", f"/v1/{quote(path)}", allow=(404, 405))
-        return dict(answer.json().get("data") or {}) if answer.status_code == 200 else {}
 
     # -- the whole ----------------------------------------------------------------------
 
@@ -132,14 +99,6 @@ class VaultState:
             yield from self._secret_ids(mount)
         if not at.startswith("auth/"):
             yield from self._leases(mount)
-
-    def walk(self, path: str) -> Iterator[str]:
-        """Every key below `path`, folders opened."""
-        for name in self.names(path):
-            if name.endswith("/"):
-                yield from (name + below for below in self.walk(path + name))
-            else:
-                yield name
 
     def _leases(self, mount: Item) -> Iterator[Item]:
         at = base(mount)
