@@ -6,6 +6,7 @@ answers discovery. `FakeKube` stands for `lab.kube` itself, over the same object
 
 from __future__ import annotations
 
+import copy
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import urllib3
 from tests.fakes.kubernetes import MemoryCluster
 
 Data = dict[str, Any]
+Objects = list[Data]
 
 _KINDS = (
     ("", "v1", "namespaces", "Namespace", "Cluster"),
@@ -35,7 +37,11 @@ _ROOTS = {
     kind: f"/apis/{group}/{version}" if group else f"/api/{version}"
     for group, version, _, kind, _ in _KINDS
 }
-_CLUSTER_WIDE = {kind for *_, kind, scope in _KINDS if scope == "Cluster"}
+_CLUSTER_WIDE = {
+    *(kind for *_, kind, scope in _KINDS if scope == "Cluster"),
+    *("ClusterRole", "CSIDriver", "CSINode", "CustomResourceDefinition"),
+    *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
+}
 _PLURALS = {kind: plural for _, _, plural, kind, _ in _KINDS}
 
 
@@ -89,24 +95,50 @@ class FakeCluster(MemoryCluster):
 
 
 class FakeKube:
-    """Stands for harness.clients.kube.Kube: its reading verbs on a FakeCluster."""
+    """Stands for harness.clients.kube.Kube: its verbs on a cluster in memory, for any kind.
 
-    def __init__(self, cluster: FakeCluster, namespace: str) -> None:
-        self.api = cluster
+    `applied` and `deleted` are what was asked for, in order.
+    """
+
+    def __init__(self, cluster: MemoryCluster | None = None, namespace: str = "default") -> None:
+        self.api = cluster or FakeCluster()
         self.namespace = namespace
+        self.applied: list[Data] = []
+        self.deleted: list[tuple[str, str]] = []
 
-    def get(self, kind: str, name: str, namespace: str = "") -> Data | None:
-        where = "" if kind in _CLUSTER_WIDE else namespace or self.namespace
-        status, found = self.api.answer("GET", self.api.path(kind, where, name))
-        return found if status == 200 else None
+    def apply(self, document: Data, namespace: str = "") -> None:
+        kind, metadata = document["kind"], document["metadata"]
+        where = self._where(kind, metadata.get("namespace") or namespace)
+        self.applied.append(document)
+        if (kind, where, metadata["name"]) in self.api.objects:
+            self.api.edit(kind, where, metadata["name"], document)
+        else:
+            self.api.add(kind, where, document)
 
-    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Data]:
-        where = "" if kind in _CLUSTER_WIDE else namespace or self.namespace
-        path = self.api.path(kind, where, "").rstrip("/")
-        items: list[Data] = self.api.answer("GET", path, None, {"labelSelector": selector})[1][
-            "items"
+    def get(self, kind: str, name: str, namespace: str = "", api_version: str = "") -> Data | None:
+        return copy.deepcopy(self.api.objects.get((kind, self._where(kind, namespace), name)))
+
+    def list(
+        self, kind: str, namespace: str = "", selector: str = "", api_version: str = ""
+    ) -> Objects:
+        labels = dict(part.split("=", 1) for part in selector.split(",") if part)
+        return [
+            copy.deepcopy(entry)
+            for (its_kind, where, _), entry in sorted(self.api.objects.items())
+            if (its_kind, where) == (kind, self._where(kind, namespace))
+            and labels.items() <= (entry["metadata"].get("labels") or {}).items()
         ]
-        return items
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str = "",
+        api_version: str = "",
+        grace: int | None = None,
+    ) -> None:
+        self.deleted.append((kind, name))
+        self.api.remove(kind, self._where(kind, namespace), name)
 
     def create_token(self, account: str, audience: str = "", namespace: str = "") -> str:
         request = {"spec": {"audiences": [audience]}}
@@ -114,6 +146,9 @@ class FakeKube:
 
     def ca_certificate(self) -> str:
         return CLUSTER_CA
+
+    def _where(self, kind: str, namespace: str) -> str:
+        return "" if kind in _CLUSTER_WIDE else namespace or self.namespace
 
 
 def _discovery(core: bool) -> Data:

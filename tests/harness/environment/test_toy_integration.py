@@ -26,6 +26,7 @@ from harness.supply.base import Provided, all_parts
 from harness.supply.engine import engine
 from harness.supply.node_images import NodeImages
 from tests.fakes import toyintegration
+from tests.fakes.cluster import FakeKube
 
 Data = dict[str, Any]
 
@@ -69,19 +70,6 @@ class Engine:
         raise NotFound(name)
 
 
-class Kube:
-    """Keeps what is applied."""
-
-    def __init__(self) -> None:
-        self.objects: dict[tuple[str, str], Data] = {}
-
-    def apply(self, document: Data) -> None:
-        self.objects[document["kind"], document["metadata"]["name"]] = document
-
-    def get(self, kind: str, name: str, *_: str) -> Data | None:
-        return self.objects.get((kind, name))
-
-
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """An engine, a supply, a cluster and a Vault that are always there."""
@@ -108,7 +96,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(VaultServer, "up", lambda *_, **__: True)
     monkeypatch.setattr(VaultServer, "ip", lambda _: "172.18.0.2")
     monkeypatch.setattr(VaultServer, "token", "hvs.made-up-root-token-of-a-test")
-    kube = Kube()
+    kube = FakeKube()
     monkeypatch.setattr(BringUp, "_kube", lambda _self, _namespace: kube)
     return fake
 

@@ -23,6 +23,7 @@ from harness.supply import choose
 from harness.supply.base import Part, Provided, find_part
 from harness.supply.offline.supply import OfflineSupply
 from harness.supply.online.supply import OnlineSupply
+from tests.fakes.cluster import FakeKube
 
 Data = dict[str, Any]
 Rows = list[Data]
@@ -33,46 +34,51 @@ def provided(part: str, image: str) -> Provided:
     return Provided(part, "1", "a test", True, "sha256:0", image=image)
 
 
-class FakeKube:
-    """A cluster that has what a healthy installation leaves, unless a test takes it away."""
+class HealthyKube(FakeKube):
+    """A cluster that has what a healthy installation leaves, unless a test takes it away.
+
+    What is applied is recorded and changes nothing: no controller would bring its status.
+    """
 
     def __init__(self) -> None:
-        self.applied: list[Data] = []
-        self.deleted: list[tuple[str, str]] = []
-        self.objects: dict[tuple[str, str], Data] = {
-            ("CSIDriver", csi_health.DRIVER): {
-                "spec": {
-                    "podInfoOnMount": True,
-                    "requiresRepublish": True,
-                    "tokenRequests": [{"audience": "vault"}],
-                }
-            }
+        super().__init__(namespace="csi")
+        driver = {
+            "podInfoOnMount": True,
+            "requiresRepublish": True,
+            "tokenRequests": [{"audience": "vault"}],
         }
+        self.has("CSIDriver", csi_health.DRIVER, spec=driver)
         for plural in csi_health.CRDS:
-            name = f"{plural}.secrets-store.csi.x-k8s.io"
             condition = {"type": "Established", "status": "True"}
-            found = {"status": {"conditions": [condition]}}
-            self.objects["CustomResourceDefinition", name] = found
+            name = f"{plural}.secrets-store.csi.x-k8s.io"
+            self.has("CustomResourceDefinition", name, status={"conditions": [condition]})
         for name in csi_health.DAEMON_SETS.values():
-            self.objects["DaemonSet", name] = daemon_set()
+            self.has("DaemonSet", name, **daemon_set())
+        self.has("Pod", "driver-pod")
         self.drivers = [csi_health.DRIVER]
         self.refusal = "FailedMount: rpc error: missing 'roleName' in SecretProviderClass"
-        self.namespace = "csi"
 
-    def get(self, kind: str, name: str, namespace: str = "", api_version: str = "") -> Data | None:
-        return self.objects.get((kind, name))
+    def has(self, kind: str, name: str, **more: Any) -> None:
+        """Put an object there."""
+        where = self._where(kind, "")
+        self.api.objects.pop((kind, where, name), None)
+        metadata = {**more.pop("metadata", {}), "name": name}
+        self.api.add(kind, where, {"metadata": metadata, **more})
 
-    def list(self, kind: str, selector: str = "", api_version: str = "") -> Rows:
+    def stored(self, kind: str, name: str) -> Data:
+        """The object itself, for a test that changes it."""
+        return self.api.objects[kind, self._where(kind, ""), name]
+
+    def apply(self, document: Data, namespace: str = "") -> None:
+        self.applied.append(document)
+
+    def list(
+        self, kind: str, namespace: str = "", selector: str = "", api_version: str = ""
+    ) -> Rows:
         if kind == "CSINode":
             drivers = [{"name": name} for name in self.drivers]
             return [{"metadata": {"name": "node"}, "spec": {"drivers": drivers}}]
-        return [{"metadata": {"name": "driver-pod"}}]
-
-    def apply(self, document: Data) -> None:
-        self.applied.append(document)
-
-    def delete(self, kind: str, name: str, grace: int | None = None, api_version: str = "") -> None:
-        self.deleted.append((kind, name))
+        return super().list(kind)
 
     def events(self, name: str) -> Lines:
         trial = [d["metadata"]["name"] for d in self.applied if d["kind"] == "Pod"]
@@ -97,12 +103,12 @@ def daemon_set(**status: int) -> Data:
 
 
 @pytest.fixture
-def kube() -> FakeKube:
-    return FakeKube()
+def kube() -> HealthyKube:
+    return HealthyKube()
 
 
 @pytest.fixture
-def context(tmp_path: Path, kube: FakeKube) -> InstallContext:
+def context(tmp_path: Path, kube: HealthyKube) -> InstallContext:
     (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\n", encoding="ascii")
     images = {
         "app": "example.test/app:1",
@@ -209,7 +215,7 @@ def test_automatic_choice_asks_each_supply_for_its_own_parts(
 
 
 def test_the_first_time_it_proves_itself_by_a_mount(
-    context: InstallContext, kube: FakeKube
+    context: InstallContext, kube: HealthyKube
 ) -> None:
     said = csi.CsiIntegration().install(context)
     assert said == "stand-in provider, a trial mount reached it"
@@ -220,18 +226,18 @@ def test_the_first_time_it_proves_itself_by_a_mount(
     assert trust["data"]["ca.crt"].startswith("-----BEGIN CERTIFICATE")
 
 
-def test_unchanged_daemons_are_not_tried_again(context: InstallContext, kube: FakeKube) -> None:
+def test_unchanged_daemons_are_not_tried_again(context: InstallContext, kube: HealthyKube) -> None:
     csi.CsiIntegration().install(context)
     kube.applied.clear()
     assert csi.CsiIntegration().install(context) == "stand-in provider, was running"
     assert not [d for d in kube.applied if d["kind"] == "Pod"]
-    kube.objects["DaemonSet", "vault-csi-provider"]["metadata"]["generation"] = 2
-    kube.objects["DaemonSet", "vault-csi-provider"]["status"]["observedGeneration"] = 2
+    provider = kube.stored("DaemonSet", "vault-csi-provider")
+    provider["metadata"]["generation"] = provider["status"]["observedGeneration"] = 2
     assert "trial mount" in csi.CsiIntegration().install(context)
 
 
 def test_a_mount_that_nobody_answers_is_no_proof(
-    context: InstallContext, kube: FakeKube, monkeypatch: pytest.MonkeyPatch
+    context: InstallContext, kube: HealthyKube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (csi_health, rollout):
         monkeypatch.setattr(module, "READY_SECONDS", 0.0)
@@ -243,20 +249,20 @@ def test_a_mount_that_nobody_answers_is_no_proof(
     assert read_json(context.folder / "proved.json") == {}
 
 
-def without_registration(kube: FakeKube) -> None:
+def without_registration(kube: HealthyKube) -> None:
     kube.drivers = []
 
 
-def without_ready_driver(kube: FakeKube) -> None:
-    kube.objects["DaemonSet", "csi-secrets-store"] = daemon_set(numberReady=0)
+def without_ready_driver(kube: HealthyKube) -> None:
+    kube.has("DaemonSet", "csi-secrets-store", **daemon_set(numberReady=0))
 
 
-def without_provider(kube: FakeKube) -> None:
-    del kube.objects["DaemonSet", "vault-csi-provider"]
+def without_provider(kube: HealthyKube) -> None:
+    kube.delete("DaemonSet", "vault-csi-provider")
 
 
-def without_kinds(kube: FakeKube) -> None:
-    del kube.objects["CustomResourceDefinition", "secretproviderclasses.secrets-store.csi.x-k8s.io"]
+def without_kinds(kube: HealthyKube) -> None:
+    kube.delete("CustomResourceDefinition", "secretproviderclasses.secrets-store.csi.x-k8s.io")
 
 
 @pytest.mark.parametrize(
@@ -270,9 +276,9 @@ def without_kinds(kube: FakeKube) -> None:
 )
 def test_giving_up_names_the_broken_link(
     context: InstallContext,
-    kube: FakeKube,
+    kube: HealthyKube,
     monkeypatch: pytest.MonkeyPatch,
-    broken: Callable[[FakeKube], None],
+    broken: Callable[[HealthyKube], None],
     said: str,
 ) -> None:
     for module in (csi_health, rollout):
@@ -291,9 +297,9 @@ def test_giving_up_names_the_broken_link(
     ],
 )
 def test_a_driver_object_of_no_use_is_refused(
-    kube: FakeKube, field: str, value: object, said: str
+    kube: HealthyKube, field: str, value: object, said: str
 ) -> None:
-    found = kube.objects["CSIDriver", csi_health.DRIVER]
+    found = kube.stored("CSIDriver", csi_health.DRIVER)
     csi_health.check_driver_object(found)
     found["spec"][field] = value
     with pytest.raises(LabError, match=said):

@@ -14,6 +14,7 @@ from harness.integrations import InstallContext, find, operator, parts_of, secon
 from harness.servers.vault import FLAVOURS, VaultServer
 from harness.snapshot.manifest import clean
 from harness.supply.base import Provided, all_parts
+from tests.fakes.cluster import FakeKube
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nmade up\n-----END CERTIFICATE-----\n"
 IMAGES = {
@@ -23,36 +24,26 @@ IMAGES = {
 }
 
 
-class Cluster:
-    """Keeps what is applied; `valid` is what the operator would say about a connection."""
+class Cluster(FakeKube):
+    """Its controllers have always finished; `valid` is what the operator says of a connection."""
 
     def __init__(self, valid: bool = True) -> None:
+        super().__init__(namespace=operator.NAMESPACE)
         self.valid = valid
-        self.objects: dict[tuple[str, str], Object] = {}
-        self.applied: list[str] = []
 
-    def apply(self, document: Object) -> None:
-        kind, name = document["kind"], document["metadata"]["name"]
-        self.applied.append(f"{kind}/{name}")
-        self.objects[kind, name] = document
-
-    def get(self, kind: str, name: str, *_: str) -> Object | None:
+    def get(
+        self, kind: str, name: str, namespace: str = "", api_version: str = ""
+    ) -> Object | None:
         if kind == "CustomResourceDefinition":
             return {"status": {"conditions": [{"type": "Established", "status": "True"}]}}
-        found = self.objects.get((kind, name))
+        found = super().get(kind, name, namespace, api_version)
         if found and kind == "Deployment":
             counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)
-            metadata = {**found["metadata"], "generation": 1}
-            return {**found, "metadata": metadata, "status": {"observedGeneration": 1, **counts}}
+            generation = found["metadata"]["generation"]
+            found["status"] = {"observedGeneration": generation, **counts}
         if found and kind == "VaultConnection":
-            return {**found, "status": {"valid": self.valid}}
+            found["status"] = {"valid": self.valid}
         return found
-
-    def delete(self, kind: str, name: str, *_: str) -> None:
-        self.objects.pop((kind, name), None)
-
-    def list(self, *_: str) -> list[Object]:
-        return []
 
 
 def context(
@@ -118,9 +109,10 @@ def test_it_is_installed_and_tried_and_the_trial_leaves_nothing(tmp_path: Path) 
     cluster = Cluster()
     said = operator.OperatorIntegration().install(context(tmp_path, cluster))
     assert "stand-in" in said
-    assert "VaultConnection/trial" in cluster.applied
-    assert ("VaultConnection", "trial") not in cluster.objects
-    assert ("Secret", operator.TRUST) not in cluster.objects
+    trials = [d for d in cluster.applied if d["kind"] == "VaultConnection"]
+    assert "trial" in [trial["metadata"]["name"] for trial in trials]
+    assert cluster.get("VaultConnection", "trial") is None
+    assert cluster.get("Secret", operator.TRUST) is None
 
 
 def test_an_operator_that_does_not_reach_vault_is_not_installed(
@@ -130,7 +122,7 @@ def test_an_operator_that_does_not_reach_vault_is_not_installed(
     cluster = Cluster(valid=False)
     with pytest.raises(GaveUp, match="connection to Vault valid"):
         operator.OperatorIntegration().install(context(tmp_path, cluster))
-    assert ("VaultConnection", "trial") not in cluster.objects
+    assert cluster.get("VaultConnection", "trial") is None
 
 
 def test_upstreams_chart_gets_the_pinned_images(tmp_path: Path) -> None:
@@ -212,7 +204,7 @@ def test_pods_are_led_anew_to_a_second_vault_that_was_stopped(
     monkeypatch.setattr(VaultServer, "start", lambda self, port: stopped and port == 18200)
     monkeypatch.setattr(VaultServer, "ip", lambda self: "172.18.0.9")
     second(tmp_path).start(tmp_path / "kubeconfig")
-    led = cluster.objects.get(("EndpointSlice", second_vault.NAME), {"endpoints": []})
+    led = cluster.get("EndpointSlice", second_vault.NAME, "vault") or {"endpoints": []}
     assert [entry["addresses"] for entry in led["endpoints"]] == stopped * [["172.18.0.9"]]
 
 
