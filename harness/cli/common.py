@@ -67,13 +67,15 @@ def bring_up(
     port: int | None = None,
     needs: tuple[str, ...] = (),
     kubernetes: str | None = None,
+    new_vault: bool = False,
 ) -> Access:
     """Bring the environment up with progress shown; return how to reach it."""
     from harness.base.progress import reporting
     from harness.environment.environment import Options
 
     with reporting() as progress:
-        return environment(name).up(Options(supply, flavour, port, needs, kubernetes), progress)
+        options = Options(supply, flavour, port, needs, kubernetes, new_vault)
+        return environment(name).up(options, progress)
 
 
 def context(name: str, lab: Lab) -> LabContext:

@@ -55,12 +55,16 @@ def up(
         typer.Option(min=1, max=65535, help="Port of Vault on 127.0.0.1; a free one by default."),
     ] = None,
     kubernetes: KubernetesRelease = None,
+    new_vault: Annotated[
+        bool,
+        typer.Option("--new-vault", help="Remove Vault with everything in it; make a new one."),
+    ] = False,
 ) -> None:
     """Bring the environment up, or repair it; with what the named labs need."""
     from harness.lab import catalog
 
     needs = dict.fromkeys(need for lab in labs or () for need in catalog.find_lab(lab).needs)
-    bring_up(env, supply, vault, vault_port, tuple(needs), kubernetes)
+    bring_up(env, supply, vault, vault_port, tuple(needs), kubernetes, new_vault)
 
 
 @app.command()
@@ -118,9 +122,7 @@ def status(env: EnvName = "lab", output: Output = "table") -> None:
 def env_(
     lab: ShellLab = "",
     env: EnvName = "lab",
-    token: Annotated[
-        bool, typer.Option("--token", help="Also VAULT_TOKEN, the root token (a secret).")
-    ] = False,
+    token: Annotated[bool, typer.Option("--token", help="Also VAULT_TOKEN (a secret).")] = False,
 ) -> None:
     """Print `export` lines for a shell: eval "$(./lab env)"."""
     import shlex
@@ -129,11 +131,13 @@ def env_(
     from harness.lab.context import LabContext
 
     chosen = lab_at_work(lab, env)
-    work = LabContext(environment(env).access(), chosen)
+    # The token may have been revoked: only an environment that runs can create it again.
+    access = environment(env).running() if token else environment(env).access()
+    work = LabContext(access, chosen)
     variables = {**work.shell_variables(), **proxies.exceptions()}
     variables["PATH"] = f"{work.access.programs}:$PATH"
     if token:
-        variables["VAULT_TOKEN"] = work.access.vault_token
+        variables["VAULT_TOKEN"] = work.access.learner_token
     for name, value in variables.items():
         shown = f'"{value}"' if name == "PATH" else shlex.quote(value)
         sys.stdout.write(f"export {name}={shown}\n")

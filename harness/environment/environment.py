@@ -19,6 +19,7 @@ from harness.base.errors import LabError, NotUp, UsageError
 from harness.base.paths import state_root
 from harness.base.progress import Progress
 from harness.clients.kube import ENVIRONMENT_LABEL
+from harness.clients.vault import VaultUnreachable
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
 from harness.environment.record import FILE
@@ -42,6 +43,7 @@ class Environment(EnvironmentLayout):
         if not record or not record.complete:
             raise self._not_up("is not up" if not record else "was not brought up completely")
         vault = self.vault()
+        keys = vault.keys
         return Access(
             name=self.name,
             state=self.folder,
@@ -52,18 +54,22 @@ class Environment(EnvironmentLayout):
             vault_addr=vault.address(record.vault_port),
             vault_pod_addr=VAULT_POD_ADDR,
             vault_ca=vault.ca,
-            vault_token=vault.token,
+            vault_token=keys.root_token,
+            learner_token=keys.learner_token,
             audit_log=vault.audit_log,
             programs=self.folder / "bin",
             images={part.part: part.image for part in record.provided if part.image},
         )
 
     def running(self) -> Access:
-        """Like `access`, after a look whether its containers run. Raises NotUp."""
-        access = self.access()
-        for container in (self.cluster.node(), self.vault().container()):
+        """Like `access`, but its containers run and its token is good. Raises NotUp."""
+        access, vault = self.access(), self.vault()
+        for container in (self.cluster.node(), vault.container()):
             if container is None or container.status != "running":
                 raise self._not_up("does not run any more")
+        # A Vault that does not answer is explained by the step or command that asks it.
+        with contextlib.suppress(VaultUnreachable):
+            vault.ensure_learner_token(access.vault_addr)
         return access
 
     def _not_up(self, how: str) -> NotUp:

@@ -15,7 +15,8 @@ from harness.base.paths import PROJECT, state_root
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.environment.cluster import Cluster
 from harness.environment.record import EnvironmentRecord
-from harness.servers.vault import FLAVOURS, Flavour, VaultServer
+from harness.servers.flavours import FLAVOURS, Flavour
+from harness.servers.vault import VaultServer
 
 DEFAULT = "lab"
 DEFAULT_FLAVOUR = "vault"

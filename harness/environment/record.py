@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base.statefile import field, read_record, write_json
-from harness.servers.vault import FLAVOURS
+from harness.servers.flavours import FLAVOURS
 from harness.supply.base import Provided
 
 FILE = "environment.json"

@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.base.errors import UsageError
 from harness.clients.kube import Kube
-from harness.servers.vault import Flavour
+from harness.servers.flavours import Flavour
 from harness.supply.base import Provided
 
 
@@ -32,7 +32,8 @@ class InstallContext:
     `folder` is the integration's own in the environment's state (0700). `labels` belong
     on every container, volume and object. `kube(namespace)` is the cluster, `kubeconfig` the
     way to it for a program. `flavour` is the environment's Vault server, `vault_ca` the
-    certificate that it is verified with, `vault_pod_addr` its address for pods.
+    certificate that it is verified with, `vault_pod_addr` its address for pods. `new_vault`:
+    the person gave leave to remove what a Vault holds.
     """
 
     environment: str
@@ -43,6 +44,7 @@ class InstallContext:
     kubeconfig: Path
     provided: Mapping[str, Provided]
     flavour: Flavour
+    new_vault: bool
     vault_ca: Path
     vault_pod_addr: str
 

@@ -18,7 +18,8 @@ from harness.base.statefile import field, read_record, write_json
 from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
 from harness.integrations.base import InstallContext, Integration
-from harness.servers.vault import FLAVOURS, VaultServer
+from harness.servers.flavours import FLAVOURS
+from harness.servers.vault import VaultServer
 
 NAME = "second-vault"
 POD_ADDR = f"https://{NAME}.vault.svc:8200"
@@ -102,10 +103,11 @@ class SecondVaultIntegration(Integration):
         context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = _Record.read(context.folder)
         port = before.port if before else free_port()
-        made = server.up(context.provided[flavour.part].image, port)
+        image = context.provided[flavour.part].image
+        done = server.up(image, port, new_vault=context.new_vault)
         _Record(context.environment, flavour.name, context.network, port).write(context.folder)
         _lead_pods(context.kube("vault"), server)
-        return f"{flavour.name} container, " + ("created, unsealed" if made else "was running")
+        return f"{flavour.name} container, {done}"
 
     def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
         """The second Vault of the environment whose state folder this is. Raises NotUp."""

@@ -20,7 +20,9 @@ class Access:
 
     `vault_addr` is https on 127.0.0.1, for this machine; `vault_pod_addr` is what pods
     use; both are verified with `vault_ca`. `api_server` is the address of the
-    Kubernetes API as Vault's container sees it. `audit_log` is Vault's audit file (JSON
+    Kubernetes API as Vault's container sees it. `vault_token` is Vault's root token, for the
+    harness alone; `learner_token`, a child of it with the same rights, is for shells,
+    notebooks and labs, and can be created again. `audit_log` is Vault's audit file (JSON
     lines) on this machine. `images` maps parts to the references that pods name.
     """
 
@@ -34,6 +36,7 @@ class Access:
     vault_pod_addr: str
     vault_ca: Path
     vault_token: Secret
+    learner_token: Secret
     audit_log: Path
     programs: Path
     images: Mapping[str, str]

@@ -93,7 +93,7 @@ class LabContext(Terminal):
     def http(self) -> VaultHTTP:
         """Plain HTTP to Vault as the environment's administrator (lab 01 teaches it)."""
         return VaultHTTP(
-            self.access.vault_addr, self.access.vault_ca, self.access.vault_token, self.say
+            self.access.vault_addr, self.access.vault_ca, self.access.learner_token, self.say
         )
 
     @cached_property
@@ -101,7 +101,7 @@ class LabContext(Terminal):
         """An hvac client as the environment's administrator."""
         client: Any = hvac.Client(
             url=self.access.vault_addr,
-            token=str(self.access.vault_token),
+            token=str(self.access.learner_token),
             verify=str(self.access.vault_ca),
         )
         # A person's proxies and CA variables must not change what a lab does.

@@ -119,7 +119,7 @@ class Terminal:
         """The same with VAULT_TOKEN, and a PATH that finds the environment's programs."""
         return {
             **self.shell_variables(),
-            "VAULT_TOKEN": self.access.vault_token,
+            "VAULT_TOKEN": self.access.learner_token,
             "PATH": f"{self.access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
         }
 

@@ -9,8 +9,6 @@ started again like a real one. `up` brings it from whatever state to unsealed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +16,23 @@ import requests
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
-from harness.base.errors import EnvironmentLacks, LabError
+from harness.base.errors import EnvironmentLacks, LabError, UsageError
 from harness.base.network import LOCALHOST
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret
-from harness.base.statefile import read_json, write_json
 from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
-from harness.clients.vault import VaultHTTP, VaultUnreachable
-from harness.servers import certs
+from harness.clients.vault import VaultHTTP, VaultRefused, VaultUnreachable
 from harness.servers.beside_cluster import server_container
+from harness.servers.flavours import FLAVOURS, Flavour
+from harness.servers.vault_files import STORAGE, Keys, write_configuration
 from harness.supply.engine import engine
+
+__all__ = ["FLAVOURS", "Flavour", "VaultServer"]
 
 START_SECONDS = 60.0
 STOP_SECONDS = 5
-SERVICE_NAMES = ("vault.vault.svc", "vault.vault.svc.cluster.local", "vault.vault")
-
-
-@dataclass(frozen=True)
-class Flavour:
-    """What differs between Vault and OpenBao for whoever starts one.
-
-    `home` is the folder in the image that the server's user owns. `declared_audit`:
-    OpenBao takes audit devices from its configuration only (interfaces.md 5.5).
-    """
-
-    name: str
-    part: str
-    program: str
-    home: str
-    declared_audit: bool
-
-
-FLAVOURS: Mapping[str, Flavour] = {
-    "vault": Flavour("vault", "vault", "vault", "/vault", declared_audit=False),
-    "openbao": Flavour("openbao", "openbao", "bao", "/openbao", declared_audit=True),
-}
-
+ASK_SECONDS = 5.0
 # Both images run their server under this user and group ID.
 USER = "100:1000"
 
@@ -76,49 +54,98 @@ class VaultServer:
         self.labels = {MANAGED_BY: PROJECT, ENVIRONMENT_LABEL: environment}
         self.ca = folder / "ca.crt"
         self.audit_log = folder / "audit" / "audit.log"
-        self._keys = folder / "keys.json"
+        self._keys_file = folder / "keys.json"
+        # There while the server is being initialised: its keys are not stored yet.
+        self._initialising = folder / "initialising"
+        self._environment = environment
 
     def __repr__(self) -> str:
         return f"<Vault container {self.container_name}>"
 
     @property
+    def keys(self) -> Keys:
+        """What opens it. Raises EnvironmentLacks before the server was initialised."""
+        keys = Keys.read(self._keys_file, self.flavour.name)
+        if keys is None:
+            raise EnvironmentLacks(
+                "this Vault has no keys on record", where=str(self._keys_file), hint="./lab up"
+            )
+        return keys
+
+    @property
     def token(self) -> Secret:
         """The root token. Raises EnvironmentLacks before the server was initialised."""
-        token = read_json(self._keys).get("root_token")
-        if not token:
-            raise EnvironmentLacks(
-                "this Vault has no root token on record", where=str(self._keys), hint="./lab up"
-            )
-        return Secret(token)
+        return self.keys.root_token
 
     def address(self, port: int) -> str:
         """The address for this machine."""
         return f"https://{LOCALHOST}:{port}"
 
-    def up(self, image: str, port: int) -> bool:
-        """Bring the server to running, initialised, unsealed, audited; True if it was made.
+    def up(self, image: str, port: int, *, new_vault: bool = False) -> str:
+        """Bring the server to running, initialised, unsealed, audited; say what was done.
 
-        `port` is the port on 127.0.0.1. A container that is of another image, or was
-        interrupted before its keys were stored, is made anew: without keys it is useless.
+        `port` is the port on 127.0.0.1. A container of another image is replaced by one of
+        `image` with the same data. Raises UsageError when this server cannot use the data that
+        is there; with `new_vault` the data is removed first.
         """
-        made = False
-        container = self.container()
-        if container and (not read_json(self._keys) or _outdated(container, image)):
+        if new_vault:
             self.down()
-            container = None
+        self._refuse_foreign_data()
+        container = self.container()
+        done = "was running"
+        if container and _outdated(container, image):
+            container.stop(timeout=STOP_SECONDS)
+            container.remove()
+            container, done = None, "another image on the same data"
+        elif container is None:
+            done = "created"
         if container is None:
             self._create(image, port)
-            made = True
         elif container.status != "running":
             self._start(container, port)
+            done = "started"
         http = VaultHTTP(self.address(port), self.ca, None)
         status = self._seal_status(http)
+        if status["initialized"] and not self._keys_file.exists():
+            if not self._initialising.exists():
+                raise self._needs_new_vault("the keys of this Vault are gone")
+            # Interrupted before its keys were stored: this Vault was never opened.
+            self.down()
+            return self.up(image, port)
         if not status["initialized"]:
+            done += ": its volume was gone" if self._keys_file.exists() else ""
             self._initialise(http)
+        self._initialising.unlink(missing_ok=True)
         if not status["initialized"] or status["sealed"]:
             self.unseal(http)
+            done = f"{done}, unsealed"
         self._audit(http)
-        return made
+        self.ensure_learner_token(http.addr)
+        return done
+
+    def ensure_learner_token(self, address: str) -> None:
+        """Create the token of shells, notebooks and labs when it is not there (any more).
+
+        It is a child of the root token with the same rights, and the one that people see and
+        use: `vault token revoke -self` ends this token and never the environment.
+        """
+        keys = self.keys
+        http = VaultHTTP(address, self.ca, keys.root_token)
+        known = http.get(
+            "/v1/auth/token/lookup-self",
+            token=keys.learner_token,
+            allow=range(400, 600),
+            timeout=ASK_SECONDS,
+        )
+        if known.status_code != requests.codes.forbidden:
+            return  # it is there, or Vault is sealed
+        body = {"id": keys.learner_token, "display_name": "learner", "policies": ["root"]}
+        try:
+            http.post("/v1/auth/token/create", json=body, timeout=ASK_SECONDS)
+        except VaultRefused as error:
+            # Another process has just created it.
+            if not any("duplicate ID" in said for said in error.errors):
+                raise
 
     def stop(self) -> None:
         """End the server's container and keep it: a Vault that is away. Fine when it is."""
@@ -139,8 +166,7 @@ class VaultServer:
 
     def unseal(self, http: VaultHTTP) -> None:
         """Unseal with the stored key and wait until the server is active."""
-        key = Secret(read_json(self._keys)["unseal_key"])
-        http.put("/v1/sys/unseal", json={"key": key})
+        http.put("/v1/sys/unseal", json={"key": self.keys.unseal_key})
         # A new raft server is standby for a moment: 200 is "active" (API, sys/health).
         wait_for(
             f"{self.container_name} to be active",
@@ -157,8 +183,9 @@ class VaultServer:
             container.remove(force=True, v=True)
         with contextlib.closing(engine.client()) as client, contextlib.suppress(NotFound):
             client.volumes.get(self.container_name).remove(force=True)
-        self._keys.unlink(missing_ok=True)
-        self.audit_log.unlink(missing_ok=True)
+        # The audit file stays: labs have remembered how far they have read it.
+        for file in (self._keys_file, self._initialising):
+            file.unlink(missing_ok=True)
 
     def container(self) -> Container | None:
         """The container, or None when there is none."""
@@ -179,7 +206,7 @@ class VaultServer:
     # -- inside -------------------------------------------------------------------------
 
     def _create(self, image: str, port: int) -> None:
-        self._write_files()
+        write_configuration(self.folder, self.flavour, self.name, self.container_name)
         made = server_container(
             image,
             name=self.container_name,
@@ -202,7 +229,10 @@ class VaultServer:
         try:
             made.start()
         except APIError as error:
-            self.down()
+            # What was created and could not be started; its volume stays.
+            created = self.container()
+            if created:
+                created.remove(force=True)
             raise _start_failed(error, port) from error
         finally:
             made.get_docker_client().client.close()
@@ -213,39 +243,19 @@ class VaultServer:
         except APIError as error:
             raise _start_failed(error, port) from error
 
-    def _write_files(self) -> None:
-        for sub, mode in (("config", 0o755), ("audit", 0o777)):
-            (self.folder / sub).mkdir(parents=True, exist_ok=True)
-            # The server's user is another one; the folder above keeps everybody else out.
-            (self.folder / sub).chmod(mode)
-        ca_key = self.folder / "ca.key"
-        if not (self.ca.exists() and ca_key.exists()):
-            certs.make_ca(f"{PROJECT} {self.container_name}", self.ca, ca_key)
-        names = [self.container_name, self.name, *self._service_names(), "localhost", LOCALHOST]
-        tls = self.folder / "config"
-        certs.issue(self.ca, ca_key, names, tls / "tls.crt", tls / "tls.key", 0o644)
-        (tls / "server.hcl").write_text(self._configuration(), encoding="utf-8")
+    def _refuse_foreign_data(self) -> None:
+        """Raise UsageError when the data on the volume is not what this server can read."""
+        keys = Keys.read(self._keys_file, self.flavour.name)
+        if keys and keys.flavour != self.flavour.name:
+            raise self._needs_new_vault(f"the data of this Vault was written by {keys.flavour}")
+        if keys and keys.storage != STORAGE:
+            raise self._needs_new_vault(f"the data of this Vault is in the storage {keys.storage}")
 
-    def _service_names(self) -> list[str]:
-        return [name.replace("vault.", f"{self.name}.", 1) for name in SERVICE_NAMES]
-
-    def _configuration(self) -> str:
-        everywhere = "0.0.0.0"  # noqa: S104 # inside the container; the engine publishes 127.0.0.1
-        audit = (
-            'audit "file" "file" {\n'
-            '  options { file_path = "/lab/audit/audit.log", mode = "0644" }\n'
-            "}\n"
-        )
-        return (
-            f'ui = true\ndisable_mlock = true\napi_addr = "https://{self.container_name}:8200"\n'
-            f'cluster_addr = "https://{LOCALHOST}:8201"\n'
-            'storage "raft" {\n'
-            f'  path = "{self.flavour.home}/file"\n  node_id = "{self.name}"\n'
-            "  performance_multiplier = 1\n}\n"
-            f'listener "tcp" {{\n  address = "{everywhere}:8200"\n'
-            f'  cluster_address = "{LOCALHOST}:8201"\n'
-            '  tls_cert_file = "/lab/config/tls.crt"\n  tls_key_file = "/lab/config/tls.key"\n}\n'
-            + (audit if self.flavour.declared_audit else "")
+    def _needs_new_vault(self, why: str) -> UsageError:
+        return UsageError(
+            f"{why}: only a new, empty Vault can take its place",
+            where=str(self.folder),
+            hint=f"./lab up --new-vault --env {self._environment} removes what the old one holds",
         )
 
     def _seal_status(self, http: VaultHTTP) -> dict[str, Any]:
@@ -254,7 +264,8 @@ class VaultServer:
             if container is None or container.status in ("exited", "dead"):
                 raise LabError(
                     f"{self.container_name} ended as soon as it was started\n{self.logs()}",
-                    hint="the last lines above say why; ./lab doctor",
+                    hint="the last lines above say why; ./lab doctor, or, if the data is not worth"
+                    " keeping, ./lab up --new-vault",
                 )
             answer: dict[str, Any] = http.get("/v1/sys/seal-status").json()
             return answer
@@ -269,10 +280,10 @@ class VaultServer:
         )
 
     def _initialise(self, http: VaultHTTP) -> None:
+        self._initialising.touch()
         answer = http.put("/v1/sys/init", json={"secret_shares": 1, "secret_threshold": 1}).json()
-        write_json(
-            self._keys, {"root_token": answer["root_token"], "unseal_key": answer["keys_base64"][0]}
-        )
+        root_token, unseal_key = Secret(answer["root_token"]), Secret(answer["keys_base64"][0])
+        Keys(root_token, unseal_key, self.flavour.name).write(self._keys_file)
 
     def _audit(self, http: VaultHTTP) -> None:
         """Enable the file audit device, as the first request that could be audited."""

@@ -189,6 +189,6 @@ def traces(lab: LabContext) -> Facts:
         "who": (last.get("auth") or {}).get("display_name", ""),
         "operation": last["request"].get("operation", ""),
         "path": last["request"].get("path", ""),
-        "readers": sorted(readers - {"root"}),
+        "readers": sorted(readers - {"root", "token-learner"}),
         "values": sum(value in text for value in values),
     }

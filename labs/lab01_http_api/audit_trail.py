@@ -111,7 +111,7 @@ def _(lab: LabContext) -> None:
     by_app = [row for row in who_what_when(reads) if row["who"] == "service account app"]
     expect(by_app, "the audit log tells that the service account app read the secret, and when")
     known = lab.http.get(f"/v1/{lab.path('kv', 'data', 'app')}").json()["data"]["data"]
-    values = [str(known["password"]), str(lab.access.vault_token)]
+    values = [str(known["password"]), str(lab.access.learner_token)]
     expect(
         visible_secrets(lab.audit.entries(), values) == 0,
         "neither the password nor a token stands in it as it is",

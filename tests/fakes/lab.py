@@ -39,6 +39,7 @@ class World:
             vault_pod_addr="",
             vault_ca=self._folder / "ca",
             vault_token=Secret(root),
+            learner_token=Secret(root),
             audit_log=self._folder / "audit",
             programs=self._folder,
             images={},

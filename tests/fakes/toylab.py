@@ -107,6 +107,7 @@ def access(state: Path) -> Access:
         vault_pod_addr="",
         vault_ca=state / "ca.pem",
         vault_token=Secret(TOKEN),
+        learner_token=Secret(TOKEN),
         audit_log=state / "audit.log",
         programs=state / "bin",
         images={},

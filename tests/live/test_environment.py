@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.base.paths import CHECKOUT
+from harness.base.paths import CHECKOUT, PROJECT
+from harness.base.redact import Secret
 from harness.base.wait import wait_for
 from harness.clients.kube import ENVIRONMENT_LABEL, Kube
 from harness.clients.vault import VaultHTTP
@@ -180,6 +182,53 @@ def test_a_sealed_or_stopped_vault_is_repaired_by_up(environment: Access) -> Non
     assert "does not run" in lab("check", "01.1", "--env", environment.name).stderr
     assert lab("up", "--env", environment.name).returncode == 0
     assert http.get("/v1/sys/health").json()["sealed"] is False
+
+
+def test_another_image_of_vault_keeps_what_it_holds(environment: Access) -> None:
+    http = VaultHTTP(environment.vault_addr, environment.vault_ca, environment.vault_token)
+    server = Environment(environment.name).vault()
+    first = server.container()
+    assert first is not None
+    name = f"{PROJECT}/other-vault:{environment.name}"
+    repository, _, tag = name.partition(":")
+    http.put("/v1/sys/mounts/kept", json={"type": "kv", "options": {"version": "1"}})
+    http.put("/v1/kept/app", json={"color": "orange"})
+    other = first.commit(repository, tag, changes="LABEL other=1")
+    try:
+        done = server.up(name, int(environment.vault_addr.rpartition(":")[2]))
+        assert done == "another image on the same data, unsealed"
+        second = server.container()
+        assert second is not None
+        assert second.attrs["Image"] == other.id != first.attrs["Image"]
+        assert http.get("/v1/kept/app").json()["data"] == {"color": "orange"}
+    finally:
+        # Back to the image of the supply, which is another one again.
+        repaired = lab("up", "--env", environment.name)
+        client = engine.client()
+        client.images.remove(str(other.id), force=True)
+        client.close()
+    assert repaired.returncode == 0, repaired.stderr
+    assert "another image on the same data" in repaired.stderr
+    assert http.get("/v1/kept/app").json()["data"] == {"color": "orange"}
+    assert http.get("/v1/sys/health").json()["sealed"] is False
+    http.delete("/v1/sys/mounts/kept")
+
+
+def test_revoking_the_token_of_a_shell_never_ends_the_environment(environment: Access) -> None:
+    exports = lab("env", "--token", "--env", environment.name).stdout
+    token = re.findall(r"^export VAULT_TOKEN=(\S+)$", exports, re.MULTILINE)[0]
+    assert token != environment.vault_token
+    http = VaultHTTP(environment.vault_addr, environment.vault_ca, Secret(token))
+    # What the labs' commands need: everything.
+    assert http.get("/v1/auth/token/lookup-self").json()["data"]["policies"] == ["root"]
+    http.post("/v1/auth/token/revoke-self")
+    assert http.get("/v1/auth/token/lookup-self", allow={403}).status_code == 403
+    for words in (("env", "--token"), ("up",)):
+        assert lab(*words, "--env", environment.name).returncode == 0
+        # The same token again: it works in shells that are still open.
+        assert http.get("/v1/auth/token/lookup-self").json()["data"]["id"] == token
+        http.post("/v1/auth/token/revoke-self")
+    assert lab("solve", "01.1", "--env", environment.name).returncode == 0
 
 
 def test_an_interrupted_step_is_done_again(environment: Access) -> None:

@@ -18,7 +18,7 @@ from harness.base.statefile import read_json
 from harness.clients.kube import Kube
 from harness.integrations import csi, csi_health, rollout
 from harness.integrations.base import InstallContext
-from harness.servers.vault import FLAVOURS
+from harness.servers.flavours import FLAVOURS
 from harness.supply import choose
 from harness.supply.base import Part, Provided, find_part
 from harness.supply.offline.supply import OfflineSupply
@@ -124,6 +124,7 @@ def context(tmp_path: Path, kube: HealthyKube) -> InstallContext:
         kubeconfig=tmp_path / "kubeconfig",
         provided={part: provided(part, image) for part, image in images.items()},
         flavour=FLAVOURS["vault"],
+        new_vault=False,
         vault_ca=tmp_path / "ca.crt",
         vault_pod_addr="https://vault.vault.svc:8200",
     )

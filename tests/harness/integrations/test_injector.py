@@ -10,7 +10,7 @@ import pytest
 from harness.base.errors import GaveUp
 from harness.clients.kube import Kube, KubeRefused, Object
 from harness.integrations import InstallContext, find, injector, parts_of
-from harness.servers.vault import FLAVOURS
+from harness.servers.flavours import FLAVOURS
 from harness.supply.base import Provided, all_parts
 
 ADDRESS = "https://vault.vault.svc:8200"
@@ -41,6 +41,7 @@ def context(
         kubeconfig=folder / "kubeconfig",
         provided=provided,
         flavour=FLAVOURS["vault"],
+        new_vault=False,
         vault_ca=ca,
         vault_pod_addr=ADDRESS,
     )

@@ -11,7 +11,8 @@ from harness.base.errors import GaveUp, NotUp
 from harness.base.statefile import write_json
 from harness.clients.kube import Kube, Object
 from harness.integrations import InstallContext, find, operator, parts_of, second_vault
-from harness.servers.vault import FLAVOURS, VaultServer
+from harness.servers.flavours import FLAVOURS
+from harness.servers.vault import VaultServer
 from harness.snapshot.manifest import clean
 from harness.supply.base import Provided, all_parts
 from tests.fakes.cluster import FakeKube
@@ -65,6 +66,7 @@ def context(
             for part in parts
         },
         flavour=FLAVOURS["vault"],
+        new_vault=False,
         vault_ca=ca,
         vault_pod_addr="https://vault.vault.svc:8200",
     )
