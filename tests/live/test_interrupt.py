@@ -15,13 +15,15 @@ from pathlib import Path
 import pytest
 
 from harness.base.paths import CHECKOUT, PROJECT
+from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube
-from harness.environment.environment import Environment
+from harness.environment.environment import Environment, Options
 from harness.environment.layout import CLUSTER_PREFIX
 from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.supply.engine import engine
+from tests.fakes import toyintegration
 
 pytestmark = pytest.mark.live
 
@@ -98,7 +100,11 @@ class Up:
 
 
 def test_up_is_interrupted_at_six_moments_and_completed(
-    environment: Access, second: Environment, request: pytest.FixtureRequest
+    environment: Access,
+    second: Environment,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     supply = str(request.config.getoption("--lab-supply"))
     client = engine.client()
@@ -135,6 +141,18 @@ def test_up_is_interrupted_at_six_moments_and_completed(
     one, two = Kube(environment.kubeconfig), Kube(second.access().kubeconfig)
     assert one.list("Node")[0]["metadata"]["uid"] != two.list("Node")[0]["metadata"]["uid"]
     assert second.access().vault_token != environment.vault_token
+
+    # One file more is one integration more: installed, repaired, removed with the environment.
+    toyintegration.add(tmp_path, monkeypatch)
+    toy = f"{PROJECT}-{second.name}-toy"
+    with_toy = Options(supply=supply, needs=("toy",))
+    second.up(with_toy, Silent())
+    (container,) = client.containers.list(filters={"name": toy})
+    container.kill()
+    second.up(with_toy, Silent())
+    assert [c.id for c in client.containers.list(filters={"name": toy})] != [container.id]
+    assert client.containers.get(toy).status == "running"
+    assert two.get("ConfigMap", "toy", "default")
 
     second.down()
     assert everything() == before
