@@ -20,7 +20,7 @@ from typing import IO
 
 from harness.base import tasks
 from harness.base.errors import LabError
-from harness.base.redact import redact
+from harness.base.redact import StreamRedactor, redact
 
 TAIL_LINES = 15
 # Compilers and package managers end at once when asked; Ctrl-C has to come back in 3 s.
@@ -55,8 +55,9 @@ def run(
     """Run `argv` and return its standard output and error, interleaved.
 
     `env` is added to this process's environment. With `log`, output is appended there
-    as it comes. `stdin` is what the program reads. `timeout` is in seconds. With `niceness`
-    it gets what other programs leave of the processors (nice(1), added to this process's own).
+    as it comes, redacted, as `on_line` hears it. `stdin` is what the program reads. `timeout`
+    is in seconds. With `niceness` it gets what other programs leave of the processors
+    (nice(1), added to this process's own).
     Raises CommandFailed on a status other than 0 and on a time-out, with the last lines that
     were printed; tasks.Ended when the task of this thread was ended meanwhile.
     """
@@ -65,6 +66,7 @@ def run(
     if niceness:
         words = ["nice", "-n", str(niceness), *words]
     lines: list[str] = []
+    shield = StreamRedactor()
     sink = log.open("a", encoding="utf-8") if log else None
     try:
         process = subprocess.Popen(
@@ -91,11 +93,14 @@ def run(
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
+                if not (sink or on_line):
+                    continue
+                shown = shield.feed(line)
                 if sink:
-                    sink.write(redact(line))
+                    sink.write(shown)
                     sink.flush()
                 if on_line:
-                    on_line(line.rstrip("\n"))
+                    on_line(shown.rstrip("\n"))
             status = process.wait()
     except BaseException:
         end_group(process)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import linecache
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 
 from harness.base.errors import LabError
-from harness.base.redact import redact
+from harness.base.redact import StreamRedactor, redact
 
 OnStep = Callable[[str], object]
 OnEnd = Callable[[bool], object]
@@ -76,15 +77,22 @@ def begin_step_first(lines: list[str]) -> list[str]:
 def redact_session(session: Any) -> None:
     """Mask secrets in every message that `session` sends from now on."""
     send = session.send
+    # What is printed comes in pieces, by the name of the stream.
+    streams: defaultdict[str, StreamRedactor] = defaultdict(StreamRedactor)
+
+    def masked(kind: str, content: Any) -> Any:
+        if kind == "stream" and isinstance(content, dict) and "text" in content:
+            return {**content, "text": streams[content.get("name", "")].feed(content["text"])}
+        return redact_tree(content)
 
     def send_redacted(
         stream: Any, message: Any, content: Any = None, *args: Any, **options: Any
     ) -> Any:
         kind = message if isinstance(message, str) else message.get("msg_type")
         if kind not in _NOT_REDACTED:
-            content = redact_tree(content)
+            content = masked(kind, content)
             if not isinstance(message, str):
-                message = {**message, "content": redact_tree(message.get("content"))}
+                message = {**message, "content": masked(kind, message.get("content"))}
         return send(stream, message, content, *args, **options)
 
     session.send = send_redacted

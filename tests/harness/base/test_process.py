@@ -14,7 +14,7 @@ import pytest
 
 from harness.base.errors import LabError
 from harness.base.process import CommandFailed, run
-from harness.base.redact import register
+from harness.base.redact import MASK, register
 from harness.base.wait import wait_for
 
 
@@ -24,6 +24,24 @@ def test_output_is_returned_logged_and_redacted_in_the_log(tmp_path: Path) -> No
     output = run([sys.executable, "-c", "print('a-very-secret-word')"], log=log)
     assert output == "a-very-secret-word\n"
     assert "very-secret" not in log.read_text()
+
+
+def test_a_private_key_of_several_lines_is_neither_logged_nor_told(tmp_path: Path) -> None:
+    key = ["-----BEGIN PRIVATE KEY-----", "MIGHAgEAMBMGByqGSM49" * 3, "-----END PRIVATE KEY-----"]
+    told: list[str] = []
+    output = run(
+        ["printf", "%s\n", "before", *key, "after"], log=tmp_path / "log", on_line=told.append
+    )
+    assert output.splitlines() == ["before", *key, "after"]
+    assert told == ["before", MASK, MASK, MASK, "after"]
+    assert (tmp_path / "log").read_text().splitlines() == told
+
+
+def test_what_is_told_line_by_line_is_redacted() -> None:
+    register("another-very-secret-word")
+    told: list[str] = []
+    run(["echo", "it is another-very-secret-word"], on_line=told.append)
+    assert told == [f"it is {MASK}"]
 
 
 def test_failure_tells_command_status_and_last_lines() -> None:

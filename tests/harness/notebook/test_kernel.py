@@ -221,6 +221,31 @@ def test_messages_are_redacted_whatever_their_form() -> None:
     ]
 
 
+def test_a_private_key_that_is_printed_in_pieces_is_masked_on_its_own_stream() -> None:
+    sent: list[str] = []
+
+    class Session:
+        def send(self, stream: Any, message: Any, content: Any = None) -> None:
+            sent.append(content["text"])
+
+    session = Session()
+    kernel.redact_session(session)
+    begin, body, end = (
+        "-----BEGIN PRIVATE KEY-----\n",
+        "MIGHAgEA" * 8,
+        "-----END PRIVATE KEY-----\n",
+    )
+    for name, text in (
+        ("stdout", begin),
+        ("stderr", "meanwhile\n"),
+        ("stdout", f"{body}\n"),
+        ("stdout", end),
+        ("stdout", "after\n"),
+    ):
+        session.send(None, "stream", {"name": name, "text": text})
+    assert sent == [f"{MASK}\n", "meanwhile\n", f"{MASK}\n", f"{MASK}\n", "after\n"]
+
+
 def test_an_error_is_redacted_with_its_notes() -> None:
     register("another-value")
     error = CheckFailed("found another-value", hint="not another-value")
