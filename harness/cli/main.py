@@ -178,14 +178,13 @@ def down(
     """Remove the environment: containers, network, volumes, state."""
     from harness.environment.environment import Environment, existing
     from harness.supply.engine import dockerd
-    from harness.supply.engine import engine as engines
 
-    names = existing() if everything else [env]
-    if engines.find():
-        for name in names:
-            for line in Environment(name).down():
-                messages.print(f"removed {line}", style="dim", markup=False)
-            messages.print(f"environment {name} is gone", markup=False)
+    for name in existing() if everything else [env]:
+        removed = Environment(name).down()
+        for line in removed:
+            messages.print(f"removed {line}", style="dim", markup=False)
+        gone = "is gone" if removed else "was gone already"
+        messages.print(f"environment {name} {gone}", markup=False)
     if engine:
         stopped = dockerd.stop()
         messages.print("the engine is stopped" if stopped else "no engine of ours was running")

@@ -21,11 +21,7 @@ from harness.base.errors import LabError
 from harness.base.redact import Secret, redact
 from harness.base.wait import wait_for
 from harness.clients.kube_objects import (
-    ENVIRONMENT_LABEL,
-    LAB_LABEL,
-    MANAGED_BY,
     REQUEST_SECONDS,
-    STEP_LABEL,
     KubeRefused,
     Object,
     Objects,
@@ -35,11 +31,7 @@ from harness.clients.kube_objects import (
 )
 
 __all__ = [
-    "ENVIRONMENT_LABEL",
-    "LAB_LABEL",
-    "MANAGED_BY",
     "REQUEST_SECONDS",
-    "STEP_LABEL",
     "ExecFailed",
     "Kube",
     "KubeRefused",

@@ -32,11 +32,6 @@ REQUEST_SECONDS = 30
 # How an API server says that it cannot decrypt a stored value.
 _NO_KEY = ("no matching prefix found", "no matching key was found", "unable to transform key")
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-ENVIRONMENT_LABEL = f"{PROJECT}/environment"
-LAB_LABEL = f"{PROJECT}/lab"
-STEP_LABEL = f"{PROJECT}/step"
-
 # Kinds that exist in more than one group, or that every lab uses: no discovery needed.
 _GROUPS = {
     **dict.fromkeys(

@@ -11,14 +11,17 @@ import contextlib
 import fcntl
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import docker
 from docker.errors import NotFound
+from docker.models.containers import Container
 
-from harness.base.errors import LabError, NotUp, UsageError
+from harness.base.errors import EnvironmentLacks, LabError, NotUp, UsageError
+from harness.base.labels import ENVIRONMENT_LABEL
 from harness.base.paths import state_root
 from harness.base.progress import Progress
-from harness.clients.kube import ENVIRONMENT_LABEL
 from harness.clients.vault import VaultUnreachable
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
@@ -93,28 +96,58 @@ class Environment(EnvironmentLayout):
     def down(self) -> list[str]:
         """Remove everything of this environment; return what was removed, in words.
 
-        Goes by label and by name, so that it also removes what an interrupted `up` left.
+        Goes by label and by name, so that it also removes what an interrupted `up` left. Fine
+        when all is gone already. Raises UsageError for a name that no `up` was ever run for,
+        EnvironmentLacks when there is something to remove and no engine answers.
         """
+        found = engine.find()
+        there = self.folder.exists() or (found is not None and self._is_in_engine())
+        if not there and not self._lock_file.exists():
+            raise UsageError(f"there is no environment {self.name!r}", hint=_listed(existing()))
+        if not there:
+            return []
+        if found is None:
+            raise EnvironmentLacks(
+                f"no container engine answers, so environment {self.name} stays as it is",
+                where=engine.address(),
+                hint="start the engine that it was made on, then the same command again",
+            )
         removed: list[str] = []
-        with self._locked():
-            client = engine.client()
-            mine: dict[str, Any] = {"label": f"{ENVIRONMENT_LABEL}={self.name}"}
-            node = self.cluster.node()
-            for container in client.containers.list(all=True, filters=mine) + (
-                [node] if node else []
-            ):
+        with self._locked(), contextlib.closing(engine.client()) as client:
+            for container in self._containers(client):
                 container.remove(force=True, v=True)
                 removed.append(f"container {container.name}")
-            for volume in client.volumes.list(filters=mine):
+            for volume in client.volumes.list(filters=self._mine):
                 volume.remove(force=True)
                 removed.append(f"volume {volume.name}")
             with contextlib.suppress(NotFound):
                 client.networks.get(self.network).remove()
                 removed.append(f"network {self.network}")
-            client.close()
             shutil.rmtree(self.folder)
             removed.append(f"state folder {self.folder.name}")
         return removed
+
+    @property
+    def _mine(self) -> dict[str, Any]:
+        return {"label": f"{ENVIRONMENT_LABEL}={self.name}"}
+
+    def _containers(self, client: docker.DockerClient) -> list[Container]:
+        node = self.cluster.node()
+        return client.containers.list(all=True, filters=self._mine) + ([node] if node else [])
+
+    def _is_in_engine(self) -> bool:
+        """Whether the engine has anything of it, though its state folder is gone."""
+        with contextlib.closing(engine.client()) as client:
+            return bool(
+                self._containers(client)
+                or client.volumes.list(filters=self._mine)
+                or client.networks.list(names=[self.network])
+            )
+
+    @property
+    def _lock_file(self) -> Path:
+        """It stays when the environment is removed: so its name is known to have been one."""
+        return state_root() / f".{self.name}.lock"
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -122,7 +155,7 @@ class Environment(EnvironmentLayout):
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
-            lock = (state_root() / f".{self.name}.lock").open("w")
+            lock = self._lock_file.open("w")
         except OSError as error:
             raise UsageError(
                 f"the state folder cannot be used: {error.strerror}",
@@ -146,3 +179,7 @@ def existing() -> list[str]:
     if not root.is_dir():
         return []
     return sorted(f.name for f in root.iterdir() if (f / FILE).exists())
+
+
+def _listed(names: list[str]) -> str:
+    return f"there are: {', '.join(names)}" if names else "there is none: ./lab up makes one"

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 
 from harness.base.errors import UsageError
-from harness.base.paths import PROJECT, state_root
-from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
+from harness.base.labels import CLUSTER_PREFIX, labels_of, network_of
+from harness.base.paths import state_root
 from harness.environment.cluster import Cluster
 from harness.environment.record import EnvironmentRecord
 from harness.servers.flavours import FLAVOURS, Flavour
@@ -20,7 +20,6 @@ from harness.servers.vault import VaultServer
 
 DEFAULT = "lab"
 DEFAULT_FLAVOUR = "vault"
-CLUSTER_PREFIX = "kvl-"
 # Container and network names are made of it; kind's node name must stay below 63 characters.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
 
@@ -36,7 +35,7 @@ class EnvironmentLayout:
             )
         self.name = name
         self.folder = state_root() / name
-        self.network = f"{PROJECT}-{name}"
+        self.network = network_of(name)
         self.cluster = Cluster(CLUSTER_PREFIX + name, self.folder, self.network)
 
     @property
@@ -55,7 +54,7 @@ class EnvironmentLayout:
 
     def labels(self) -> dict[str, str]:
         """The labels that every container, volume and object of the environment bears."""
-        return {MANAGED_BY: PROJECT, ENVIRONMENT_LABEL: self.name}
+        return labels_of(self.name)
 
 
 def flavour_of(name: str) -> Flavour:

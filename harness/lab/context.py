@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import hvac
 
-from harness.base.paths import PROJECT
+from harness.base.labels import LAB_LABEL, STEP_LABEL, labels_of
 from harness.base.redact import Secret
 from harness.base.statefile import read_json
 from harness.base.wait import pause, wait_for
-from harness.clients.kube import ENVIRONMENT_LABEL, LAB_LABEL, MANAGED_BY, STEP_LABEL, Kube
+from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
 from harness.clients.vault_audit import AuditLog
 from harness.lab.access import Access
@@ -198,12 +198,7 @@ class LabContext(Terminal):
     def labels(self) -> Mapping[str, str]:
         """The labels that every object of the running step bears."""
         step = {STEP_LABEL: str(self.step.number)} if self.step else {}
-        return {
-            MANAGED_BY: PROJECT,
-            ENVIRONMENT_LABEL: self.access.name,
-            LAB_LABEL: self.lab.number,
-            **step,
-        }
+        return {**labels_of(self.access.name), LAB_LABEL: self.lab.number, **step}
 
     def prepare(self) -> None:
         """Make the lab's namespace, after an earlier one of that name has ended.

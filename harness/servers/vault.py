@@ -17,11 +17,11 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from harness.base.errors import EnvironmentLacks, LabError, UsageError
+from harness.base.labels import labels_of
 from harness.base.network import LOCALHOST
 from harness.base.paths import PROJECT
 from harness.base.redact import Secret
 from harness.base.wait import wait_for
-from harness.clients.kube import ENVIRONMENT_LABEL, MANAGED_BY
 from harness.clients.vault import VaultHTTP, VaultRefused, VaultUnreachable
 from harness.servers.beside_cluster import server_container
 from harness.servers.flavours import FLAVOURS, Flavour
@@ -51,7 +51,7 @@ class VaultServer:
         self.network = network
         self.name = name
         self.container_name = f"{PROJECT}-{environment}-{name}"
-        self.labels = {MANAGED_BY: PROJECT, ENVIRONMENT_LABEL: environment}
+        self.labels = labels_of(environment)
         self.ca = folder / "ca.crt"
         self.audit_log = folder / "audit" / "audit.log"
         self._keys_file = folder / "keys.json"

@@ -19,7 +19,8 @@ from typing import Any
 import urllib3
 
 from harness.base.errors import EnvironmentLacks
-from harness.clients.kube import LAB_LABEL, REQUEST_SECONDS, KubeRefused, Object
+from harness.base.labels import LAB_LABEL
+from harness.clients.kube import REQUEST_SECONDS, KubeRefused, Object
 from harness.snapshot.copies import SecretCopies
 from harness.snapshot.manifest import clean
 from harness.snapshot.model import Item

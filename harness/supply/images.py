@@ -20,6 +20,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from harness.base.errors import EnvironmentLacks
+from harness.base.labels import MANAGED_BY
 from harness.base.paths import PROJECT
 from harness.supply import oci
 from harness.supply.engine import engine
@@ -27,7 +28,6 @@ from harness.supply.engine import engine
 KEY_LABEL = f"{PROJECT}.key"
 # Which name an image was made for: it identifies an outdated image whose name has moved on.
 NAME_LABEL = f"{PROJECT}.image"
-MANAGED_LABEL = "app.kubernetes.io/managed-by"
 # The engine API from which an image can be saved for one platform alone (Docker 28).
 PLATFORM_API = (1, 48)
 _CHUNK = 1 << 20
@@ -52,7 +52,7 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
             **(labels or {}),
             KEY_LABEL: entry.name,
             NAME_LABEL: reference,
-            MANAGED_LABEL: PROJECT,
+            MANAGED_BY: PROJECT,
         }
         # types-docker has no types for this method, the SDK itself has none at all.
         events = client.api.load_image(archive_of(entry, reference, marks))  # type: ignore[no-untyped-call]

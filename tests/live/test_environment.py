@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from harness.base.labels import ENVIRONMENT_LABEL
 from harness.base.paths import CHECKOUT, PROJECT
 from harness.base.redact import Secret
 from harness.base.wait import wait_for
-from harness.clients.kube import ENVIRONMENT_LABEL, Kube
+from harness.clients.kube import Kube
 from harness.clients.vault import VaultHTTP
 from harness.controlplane import contract
 from harness.environment.environment import Environment

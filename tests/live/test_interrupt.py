@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.base.labels import CLUSTER_PREFIX
 from harness.base.paths import CHECKOUT, PROJECT
 from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube
 from harness.environment.environment import Environment, Options
-from harness.environment.layout import CLUSTER_PREFIX
 from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.supply.engine import engine

@@ -20,7 +20,9 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.base import paths, process, wait
+from docker.models.containers import Container
+
+from harness.base import labels, paths, process, wait
 from harness.base.errors import EnvironmentLacks, GaveUp, UsageError
 from harness.supply.engine import capabilities, contexts, limits, proc, runtime_wrapper, sockets
 from harness.supply.engine import engine as engines
@@ -122,8 +124,8 @@ def is_ours() -> bool:
 def stop(*, force: bool = False) -> bool:
     """Stop the engine if it is ours; True when it was running and has ended.
 
-    Its containers end with it. Raises UsageError when containers of somebody else run
-    in it, unless `force`.
+    Its containers end with it. Raises UsageError when containers run in it that belong to
+    none of the labs' environments, unless `force`.
     """
     record = _read_record()
     if record is None or not is_ours():
@@ -132,8 +134,9 @@ def stop(*, force: bool = False) -> bool:
     foreign = [] if force else _foreign_containers()
     if foreign:
         raise UsageError(
-            f"the engine still runs containers that are not the labs': {', '.join(foreign)}",
-            hint="docker stop them first",
+            "the engine still runs containers that belong to no environment of the labs: "
+            + ", ".join(foreign),
+            hint=f"they would end with the engine: docker stop {' '.join(foreign)}",
         )
     # The run folder may by now be another engine's.
     mine = orphans() if proc.pid_in(_RUN / "docker.pid") == record.pid else {}
@@ -287,11 +290,14 @@ def _foreign_containers() -> list[str]:
         return [
             container.name or container.short_id
             for container in connection.containers.list(ignore_removed=True)
-            if "app.kubernetes.io/managed-by" not in container.labels
-            and "io.x-k8s.kind.cluster" not in container.labels
+            if not labels.is_of_an_environment(container.labels, _networks(container))
         ]
     finally:
         connection.close()
+
+
+def _networks(container: Container) -> list[str]:
+    return list(container.attrs["NetworkSettings"]["Networks"])
 
 
 def _folder() -> Path:

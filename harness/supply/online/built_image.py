@@ -26,12 +26,13 @@ from docker.utils.config import load_general_config
 
 from harness.base import proxies
 from harness.base.errors import EnvironmentLacks
+from harness.base.labels import MANAGED_BY
 from harness.base.paths import PROJECT, cache_root, clusters
 from harness.base.redact import redact
 from harness.supply import golang, images, libraries, standin_files
 from harness.supply.base import Part
 from harness.supply.engine.engine import platform_of
-from harness.supply.images import KEY_LABEL, MANAGED_LABEL
+from harness.supply.images import KEY_LABEL
 from harness.supply.online.registries import LocalImage, local
 
 Say = Callable[[str], None]
@@ -120,7 +121,7 @@ def _build(client: docker.DockerClient, context: Path, part: Part, base: str, sa
             path=str(context),
             tag=name_of(part),
             buildargs={"BASE": base, **_proxies()},
-            labels={KEY_LABEL: _key(part), MANAGED_LABEL: PROJECT},
+            labels={KEY_LABEL: _key(part), MANAGED_BY: PROJECT},
             rm=True,
             forcerm=True,
             decode=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from docker.errors import NotFound
 
 from harness import integrations
 from harness.base import paths
-from harness.base.errors import UsageError
+from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.progress import Silent
 from harness.environment import parts
 from harness.environment.bringup import BringUp
@@ -46,7 +47,9 @@ class Engine:
 
     def __init__(self) -> None:
         self.by_name: dict[str, Container] = {}
-        self.networks: Any = SimpleNamespace(get=self._no_network, create=lambda *_, **__: None)
+        self.networks: Any = SimpleNamespace(
+            get=self._no_network, create=lambda *_, **__: None, list=lambda names: []
+        )
         self.volumes: Any = SimpleNamespace(list=lambda **_: [])
         self.containers = self
         self.images_loaded: list[str] = []
@@ -76,6 +79,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     fake = Engine()
     monkeypatch.setenv("LAB_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(engine, "client", lambda: fake)
+    monkeypatch.setattr(engine, "find", lambda: "an engine")
 
     def provide(
         _option: str, _flavours: list[str], needs: list[str], *_: object
@@ -149,6 +153,46 @@ def test_down_removes_an_environment_whose_record_cannot_be_read(
     environment.down()
     assert not fake.by_name
     assert not environment.folder.exists()
+
+
+def test_down_twice_is_fine_and_a_name_that_never_was_is_refused(
+    fake: Engine, toy: None, up: Callable[[], Environment]
+) -> None:
+    environment = up()
+    with pytest.raises(UsageError, match="no environment 'unti'") as caught:
+        Environment("unti").down()
+    assert caught.value.hint == "there are: unit"
+    assert environment.down()
+    assert environment.down() == []
+    with pytest.raises(UsageError, match="no environment 'unti'") as caught:
+        Environment("unti").down()
+    assert "there is none" in caught.value.hint
+
+
+def test_down_finds_an_environment_whose_folder_was_removed_by_hand(
+    fake: Engine, toy: None, up: Callable[[], Environment]
+) -> None:
+    environment = up()
+    shutil.rmtree(environment.folder.parent)
+    assert environment.down()
+    assert not fake.by_name
+
+
+def test_down_of_a_half_made_environment_works(fake: Engine) -> None:
+    environment = Environment("unit")
+    environment.folder.mkdir(parents=True)
+    assert environment.down() == ["state folder unit"]
+
+
+def test_without_an_engine_nothing_is_called_gone(
+    fake: Engine, toy: None, up: Callable[[], Environment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = up()
+    monkeypatch.setattr(engine, "find", lambda: None)
+    monkeypatch.setattr(engine, "address", lambda: "unix:///nowhere")
+    with pytest.raises(EnvironmentLacks, match="unit stays as it is"):
+        environment.down()
+    assert environment.folder.exists()
 
 
 def test_without_the_file_there_is_no_such_integration() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentLacks
+from harness.base.labels import LAB_LABEL
 from harness.base.redact import register
-from harness.clients.kube import LAB_LABEL
 from harness.clients.vault import VaultUnreachable
 from harness.snapshot import take as inventory
 from harness.snapshot.kv import version_state

@@ -16,6 +16,7 @@ import pytest
 from docker.errors import APIError, ImageNotFound
 from requests import Response
 
+from harness.base import labels
 from harness.base.errors import EnvironmentLacks
 from harness.supply import images, oci
 from harness.supply.engine import engine
@@ -130,7 +131,7 @@ def test_an_image_is_loaded_once(entry: Path, fake: FakeEngine) -> None:
     assert fake.loads == 1
     assert images.present(entry, NAME)
     assert fake.kept[NAME].labels["part"] == "thing"
-    assert fake.kept[NAME].labels[images.MANAGED_LABEL] == "kube-vault-labs"
+    assert fake.kept[NAME].labels[labels.MANAGED_BY] == "kube-vault-labs"
 
 
 def test_the_same_entry_gives_the_same_id(entry: Path, fake: FakeEngine) -> None:

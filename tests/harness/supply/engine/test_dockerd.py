@@ -11,11 +11,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.base import labels
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.supply.engine import contexts, dockerd, limits, proc
+from tests.fakes import engine as fakes
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="an engine is started on Linux only"
@@ -88,6 +91,58 @@ def test_stop_spares_an_engine_with_other_peoples_containers(
     with pytest.raises(UsageError, match="somebodys-database"):
         dockerd.stop()
     assert child.poll() is None
+
+
+def container(name: str, networks: list[str], **labels: str) -> dict[str, Any]:
+    """What the engine tells about a container that runs."""
+    return {
+        "Id": name,
+        "Name": f"/{name}",
+        "State": {"Status": "running"},
+        "Config": {"Labels": labels, "Image": "any"},
+        "NetworkSettings": {"Networks": {network: {} for network in networks}},
+    }
+
+
+OURS = [
+    container("lab-vault", ["kube-vault-labs-lab"], **labels.labels_of("lab")),
+    container("kvl-lab-control-plane", ["kube-vault-labs-lab"], **{labels.KIND_LABEL: "kvl-lab"}),
+]
+THEIRS = [
+    container("kind-control-plane", ["kind"], **{labels.KIND_LABEL: "kind"}),
+    container("kvl-mine-control-plane", ["kind"], **{labels.KIND_LABEL: "kvl-mine"}),
+    container("compose-db", ["x"], **{labels.MANAGED_BY: "some-operator"}),
+    container("half", ["kube-vault-labs-lab"], **{labels.MANAGED_BY: "kube-vault-labs"}),
+    container("plain", ["bridge"]),
+]
+
+
+@pytest.mark.parametrize("theirs", [[], THEIRS[:1], THEIRS])
+def test_only_containers_of_the_labs_own_environments_end_with_the_engine(
+    child: subprocess.Popen[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    theirs: list[dict[str, Any]],
+) -> None:
+    there = [*OURS, *theirs]
+    answers = {
+        "/version": fakes.DOCKER,
+        "/info": fakes.INFO,
+        "/containers/json": [{"Id": one["Id"]} for one in there],
+        **{f"/containers/{one['Id']}/json": one for one in there},
+    }
+    _claim(child.pid)
+    with fakes.listening(tmp_path / "d.sock", answers) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        if not theirs:
+            assert dockerd.stop() is True
+            return
+        with pytest.raises(UsageError, match="no environment of the labs") as caught:
+            dockerd.stop()
+    assert child.poll() is None
+    for one in there:
+        assert (one["Id"] in caught.value.what) is (one in theirs)
+        assert (one["Id"] in caught.value.hint) is (one in theirs)
 
 
 @pytest.fixture
