@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from harness.base import tasks
 from harness.base.errors import LabError
@@ -25,6 +25,8 @@ from harness.base.redact import StreamRedactor, redact
 TAIL_LINES = 15
 # Compilers and package managers end at once when asked; Ctrl-C has to come back in 3 s.
 GRACE_SECONDS = 2.0
+# What the labs run in containers takes seconds; a node that is out of memory never answers.
+CONTAINER_SECONDS = 120.0
 
 
 class CommandFailed(LabError):
@@ -169,7 +171,7 @@ class _Watchdog:
             self._timer.cancel()
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
+def end_group(process: subprocess.Popen[Any]) -> None:
     """Ask a process group to end, then make it end."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
@@ -184,20 +186,44 @@ def end_group(process: subprocess.Popen[str]) -> None:
 
 
 def in_container(
-    name: str, command: Sequence[str], variables: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str],
+    variables: Mapping[str, str] | None = None,
+    timeout: float = CONTAINER_SECONDS,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command in a running container; its status and both outputs, whatever they are.
 
     By the engine's own command, which kind needs as well: the SDK loses the first bytes of
     an answer that comes together with the response's head, once in a thousand calls. Values
-    go by the environment, so that no list of processes shows them.
+    go by the environment, so that no list of processes shows them. Raises CommandFailed after
+    `timeout` seconds, tasks.Ended when the task of this thread was ended meanwhile; what then
+    still runs in the container ends with its own work.
     """
+    tasks.check()
     values = variables or {}
     names = [word for variable in values for word in ("--env", variable)]
-    return subprocess.run(
-        ["docker", "exec", *names, name, *command],
+    words = ["docker", "exec", *names, name, *command]
+    process = subprocess.Popen(
+        words,
         env={**os.environ, **values},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
+    try:
+        with tasks.stopping(lambda: end_group(process)):
+            out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as error:
+        end_group(process)
+        raise CommandFailed(
+            f"`docker exec {name} {command[0]} …` gave up after {timeout:.0f}s",
+            status=-1,
+            output=redact((error.stdout or b"").decode(errors="replace")),
+            hint="./lab status, then the same command again",
+        ) from error
+    except BaseException:
+        end_group(process)
+        raise
+    tasks.check()
+    return subprocess.CompletedProcess(words, process.returncode, out, err)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import tasks
 from harness.base.errors import LabError
-from harness.base.process import CommandFailed, run
+from harness.base.process import CommandFailed, in_container, run
 from harness.base.redact import MASK, register
 from harness.base.wait import wait_for
 
@@ -125,3 +126,39 @@ def test_a_program_is_ended_when_what_it_is_fed_breaks_off() -> None:
 
     with pytest.raises(ConnectionError, match="went away"):
         run(["cat"], stdin=broken())
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A `docker` that runs what it is given here, and writes its process id into a file."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho $$ >{tmp_path}/pid\nshift 4\nexec "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return tmp_path / "pid"
+
+
+def test_a_command_in_a_container_tells_both_outputs_and_its_status(docker: Path) -> None:
+    script = 'echo "$WORD"; echo wrong >&2; exit 3'
+    ended = in_container("node", ["sh", "-c", script], {"WORD": "a value"})
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, b"a value\n", b"wrong\n")
+
+
+def test_a_command_in_a_container_has_a_limit(docker: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"`docker exec node sleep …` gave up after 0s"):
+        in_container("node", ["sleep", "60"], {"WORD": "x"}, timeout=0.3)
+    assert not _alive(int(docker.read_text()))
+
+
+def test_a_command_in_a_container_ends_with_its_task(docker: Path) -> None:
+    def fails() -> None:
+        wait_for("the command", lambda: docker.exists() and docker.read_text(), timeout=20)
+        raise LabError("the other task failed")
+
+    def runs() -> None:
+        in_container("node", ["sleep", "60"], {"WORD": "x"})
+
+    with pytest.raises(LabError, match="the other task failed"):
+        tasks.side_by_side({"runs": runs, "fails": fails})
+    wait_for("it to be gone", lambda: not _alive(int(docker.read_text())), timeout=15)

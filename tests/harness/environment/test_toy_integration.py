@@ -97,7 +97,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(Cluster, "up", lambda *_: True)
     monkeypatch.setattr(NodeImages, "lacks", lambda _, images: list(images))
     monkeypatch.setattr(NodeImages, "load", lambda _, images: fake.images_loaded.extend(images))
-    monkeypatch.setattr(VaultServer, "up", lambda *_, **__: True)
+    monkeypatch.setattr(VaultServer, "up", lambda *_, **__: "created")
     monkeypatch.setattr(VaultServer, "ip", lambda _: "172.18.0.2")
     monkeypatch.setattr(VaultServer, "token", "hvs.made-up-root-token-of-a-test")
     kube = FakeKube()
