@@ -16,6 +16,7 @@ from harness import integrations
 from harness.base import paths
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.progress import Silent
+from harness.base.redact import Secret
 from harness.environment import parts
 from harness.environment.bringup import BringUp
 from harness.environment.cluster import Cluster
@@ -23,6 +24,7 @@ from harness.environment.environment import Environment, Options
 from harness.lab.catalog import all_labs, find_lab
 from harness.lab.context import LabContext
 from harness.servers.vault import VaultServer
+from harness.servers.vault_files import Keys
 from harness.supply.base import Provided, all_parts
 from harness.supply.engine import engine
 from harness.supply.node_images import NodeImages
@@ -99,7 +101,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(NodeImages, "load", lambda _, images: fake.images_loaded.extend(images))
     monkeypatch.setattr(VaultServer, "up", lambda *_, **__: "created")
     monkeypatch.setattr(VaultServer, "ip", lambda _: "172.18.0.2")
-    monkeypatch.setattr(VaultServer, "token", "hvs.made-up-root-token-of-a-test")
+    keys = Keys(Secret("hvs.made-up-root-token-of-a-test"), Secret("made-up-unseal-key"), "vault")
+    monkeypatch.setattr(VaultServer, "keys", keys)
     kube = FakeKube()
     monkeypatch.setattr(BringUp, "_kube", lambda _self, _namespace: kube)
     return fake
