@@ -14,6 +14,8 @@ import os
 from pathlib import Path
 
 PROJECT = "kube-vault-labs"
+# In the state folder of an environment: what `up` writes down about it.
+RECORD_FILE = "environment.json"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -27,6 +29,14 @@ def state_root() -> Path:
     """The folder that holds one sub-folder per environment."""
     named = os.environ.get("LAB_STATE")
     return Path(named).resolve() if named else CHECKOUT / ".lab"
+
+
+def existing() -> list[str]:
+    """The names of all environments that have a state folder."""
+    root = state_root()
+    if not root.is_dir():
+        return []
+    return sorted(f.name for f in root.iterdir() if (f / RECORD_FILE).exists())
 
 
 def clusters() -> Path:

@@ -10,15 +10,19 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from harness.base import tasks
 from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.paths import cache_root, state_root
+from harness.cli import around_engine
+from harness.cli.findings import Finding
 from harness.controlplane import contract
 from harness.supply import choose
 from harness.supply.base import SUPPLIES, all_parts, is_past
@@ -29,30 +33,25 @@ GIB = 1024**3
 # A cold offline build needs room for Go's caches and all images (measured: about 12 GiB).
 COLD_DISK_GIB = 14
 MEMORY_GIB = 6
+# The whole command answers in two seconds; `lab up` asks for longer.
+SURVEY_SECONDS = 1.2
 # The oldest that kubeadm takes for supported since Kubernetes 1.35 (k8s.io/system-validators). kind
 # does not look: what runs on an older one may still work.
 OLDEST_KERNEL = (5, 4)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: str
-    what: str
-    seen: str
-    help: str = ""
-
-
 def examine() -> list[Finding]:
-    """Look at everything; never raises for what it finds."""
-    findings: list[Finding] = []
-    for look in (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state, _age):
-        try:
-            findings += look()
-        except LabError as error:
-            findings.append(Finding("bad", look.__name__.strip("_"), error.what, error.hint))
-    return findings
+    """Look at everything, side by side; never raises for what it finds."""
+    looks = (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state, _age)
+    work = {look.__name__: partial(_findings, look) for look in looks}
+    return [finding for found in tasks.side_by_side(work).values() for finding in found]
+
+
+def _findings(look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(look())
+    except LabError as error:
+        return [Finding("bad", look.__name__.strip("_"), error.what, error.hint)]
 
 
 def examine_node(image: str) -> list[Finding]:
@@ -98,7 +97,9 @@ def _system() -> Iterator[Finding]:
 
 
 def _engine() -> Iterator[Finding]:
+    yield from around_engine.context()
     found = engine.find()
+    yield from around_engine.proxy(found)
     if found is None:
         could = platform.system() == "Linux" and os.geteuid() == 0
         yield Finding(
@@ -110,8 +111,10 @@ def _engine() -> Iterator[Finding]:
         return
     capabilities.check(found)
     yield Finding("good", "container engine", str(found))
-    for warning in capabilities.warnings(found):
-        yield Finding("note", "container engine", warning)
+    yield from around_engine.image_store(found)
+    yield from around_engine.mtu()
+    yield from around_engine.clock(found)
+    yield from around_engine.leftovers()
 
 
 def _disk() -> Iterator[Finding]:
@@ -131,7 +134,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    entries = Cache().verify()
+    entries = Cache().verify(deep=False)
     damaged = [folder.parent.name for folder, wrong in entries.items() if wrong]
     yield Finding(
         "note" if damaged else "good",
@@ -165,15 +168,26 @@ def _inotify() -> Iterator[Finding]:
         "note" if low else "good",
         "inotify",
         f"{instances} instances for each user",
-        f"two clusters need more: sysctl fs.inotify.max_user_instances={limits.INOTIFY_INSTANCES}"
+        f"two clusters need more: sudo sysctl -w"
+        f" fs.inotify.max_user_instances={limits.INOTIFY_INSTANCES}"
         if low
         else "",
     )
 
 
 def _registries() -> Iterator[Finding]:
-    for answer in choose.survey(all_parts()):
-        yield Finding("note" if answer.refused else "good", "online supply", str(answer))
+    names: dict[str, list[str]] = {}
+    for answer in choose.survey(all_parts(), SURVEY_SECONDS):
+        names.setdefault(answer.refused, []).append(answer.place.name)
+    for refused, places in names.items():
+        yield Finding(
+            "note" if refused else "good",
+            "online supply",
+            f"{', '.join(places)}: {refused or 'answers'}",
+            "LAB_MIRROR=host:port LAB_DOWNLOADS=URL ./lab up, or ./lab up --supply offline"
+            if refused
+            else "",
+        )
 
 
 def _age() -> Iterator[Finding]:

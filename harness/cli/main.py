@@ -97,6 +97,13 @@ def prove(
     quick: Annotated[
         bool, typer.Option("--quick", help="Only what needs no engine: lint, types, unit tests.")
     ] = False,
+    laptop: Annotated[
+        bool,
+        typer.Option(
+            "--laptop",
+            help="Only this: a current Docker, built here, a plain user, no network (root).",
+        ),
+    ] = False,
     supply: SupplyName = "auto",
     kubernetes: KubernetesRelease = None,
     arguments: Annotated[
@@ -106,6 +113,8 @@ def prove(
     """Prove that everything works: lint, types, unit tests, every lab, every notebook."""
     from harness.proving import suite
 
+    if laptop:
+        raise typer.Exit(suite.laptop(arguments or []))
     raise typer.Exit(suite.run(quick, supply, kubernetes, arguments or []))
 
 
@@ -209,6 +218,17 @@ def doctor(
     show(machine.to_data(findings), output, machine.tables)
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command()
+def diagnostics(env: EnvName = "lab") -> None:
+    """Write what an engineer would ask for first (redacted) to reports/diagnostics."""
+    from harness.base.paths import CHECKOUT
+    from harness.environment import diagnostics as pictures
+
+    folder = CHECKOUT / "reports" / "diagnostics" / env
+    pictures.collect(environment(env), folder)
+    messages.print(f"written to {folder.relative_to(CHECKOUT)}", markup=False)
 
 
 @app.command()

@@ -20,12 +20,11 @@ from docker.models.containers import Container
 
 from harness.base.errors import EnvironmentLacks, LabError, NotUp, UsageError
 from harness.base.labels import ENVIRONMENT_LABEL
-from harness.base.paths import state_root
+from harness.base.paths import existing, state_root
 from harness.base.progress import Progress
 from harness.clients.vault import VaultUnreachable
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
-from harness.environment.record import FILE
 from harness.lab.access import Access
 from harness.supply.engine import engine
 
@@ -171,14 +170,6 @@ class Environment(EnvironmentLayout):
                     hint="wait for it to end, or end it",
                 ) from None
             yield
-
-
-def existing() -> list[str]:
-    """The names of all environments that have a state folder."""
-    root = state_root()
-    if not root.is_dir():
-        return []
-    return sorted(f.name for f in root.iterdir() if (f / FILE).exists())
 
 
 def _listed(names: list[str]) -> str:

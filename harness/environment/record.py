@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base.paths import RECORD_FILE
 from harness.base.statefile import field, read_record, write_json
 from harness.servers.flavours import FLAVOURS
 from harness.supply.base import Provided
-
-FILE = "environment.json"
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ class EnvironmentRecord:
 
         Raises UsageError when it is broken, or was written by another version of the labs.
         """
-        return read_record(folder / FILE, cls.from_json, f"./lab down --env {folder.name}")
+        return read_record(folder / RECORD_FILE, cls.from_json, f"./lab down --env {folder.name}")
 
     def write(self, folder: Path) -> None:
         """Replace the record in this state folder."""
-        write_json(folder / FILE, self.to_json())
+        write_json(folder / RECORD_FILE, self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """The record as it is stored."""

@@ -96,6 +96,17 @@ def shards() -> list[Shard]:
     ]
 
 
+def laptop(arguments: Sequence[str]) -> int:
+    """Run the one stage that is a laptop with a current Docker; 0 when it passed, else 1."""
+    REPORTS.mkdir(exist_ok=True)
+    started = time.monotonic()
+    # -s: it takes minutes, and shows what its person sees.
+    command = _pytest("laptop", "-v", "-s", "tests/laptop", "-m", "live", *arguments)
+    results = [_stage("laptop", command, chosen=arguments)]
+    _print(results, time.monotonic() - started)
+    return 0 if results[0].passed else 1
+
+
 def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[str]) -> int:
     """Run the stages; return 0 when all passed, 1 otherwise. `kubernetes` is a release."""
     shutil.rmtree(REPORTS, ignore_errors=True)

@@ -111,10 +111,13 @@ def _automatic(parts: tuple[str, ...], fetched: tuple[str, ...], progress: Progr
     return offline
 
 
-def survey(parts: Iterable[str]) -> list[Answer]:
-    """What every place says that the online supply would need for `parts` on an empty machine."""
+def survey(parts: Iterable[str], seconds: float | None = None) -> list[Answer]:
+    """What every place says that the online supply would need for `parts` on an empty machine.
+
+    `seconds` is how long each may take.
+    """
     found = (find_part(name).at(OnlineSupply.name) for name in parts)
-    return _ask_all([part for part in found if part.online], None)
+    return _ask_all([part for part in found if part.online], None, seconds)
 
 
 def _family() -> str:
@@ -124,25 +127,28 @@ def _family() -> str:
     return "Ubuntu" if is_ubuntu else "Debian"
 
 
-def _ask_all(missing: list[Part], progress: Progress | None) -> list[Answer]:
+def _ask_all(
+    missing: list[Part], progress: Progress | None, seconds: float | None = None
+) -> list[Answer]:
     """Ask every place that holds one of `missing`, all at once."""
+    seconds = seconds or ASK_SECONDS
     places = _places(missing)
     if progress:
         progress.start("supply", f"asking {_listed([place.name for place in places])}")
     answers: dict[str, Answer] = {}
 
     def ask(place: Place) -> None:
-        answers[place.name] = _ask(place)
+        answers[place.name] = _ask(place, seconds)
 
     threads = [threading.Thread(target=ask, args=(place,), daemon=True) for place in places]
     for thread in threads:
         thread.start()
     # Looking up a name has no limit of its own: a thread that hangs there is left behind.
-    deadline = time.monotonic() + ASK_SECONDS
+    deadline = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-    late = f"no answer in {ASK_SECONDS:.0f}s"
-    asked = [answers.get(place.name, Answer(place, ASK_SECONDS, late)) for place in places]
+    late = f"no answer in {seconds:.0f}s"
+    asked = [answers.get(place.name, Answer(place, seconds, late)) for place in places]
     if progress:
         refused = [str(answer) for answer in asked if answer.refused]
         progress.done("supply", "; ".join(refused) if refused else "all answer")
@@ -176,12 +182,12 @@ def _registry(wanted: Reference) -> Place:
     return Place(f"the mirror {host}", tuple(f"{s}://{host}/v2/" for s in schemes), registry=True)
 
 
-def _ask(place: Place) -> Answer:
+def _ask(place: Place, seconds: float) -> Answer:
     start = time.monotonic()
     refused = ""
     for url in place.urls:
         try:
-            status = web.status(url, ASK_SECONDS)
+            status = web.status(url, seconds)
         except web.BROKEN as error:
             refused = web.reason(error)
             continue

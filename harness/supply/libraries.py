@@ -60,15 +60,22 @@ def fetch(site: Path, architecture: str, listed: Path | None = None) -> None:
     """
     lock = site.with_name("requirements.txt")
     lock.write_text(wanted(listed), encoding="utf-8")
-    machine = _WHEEL_MACHINES.get(architecture, architecture)
     shutil.rmtree(site, ignore_errors=True)
     process.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--target", site, "--no-deps", "--no-compile", "--only-binary=:all:",
-         "--require-hashes", f"--python-version={PYTHON}", "--implementation=cp",
-         *(f"--platform={tag}_{machine}" for tag in _WHEEL_TAGS), "-r", lock],
+        [*pip("install", architecture), "--no-compile", "--target", site, "-r", lock],
         timeout=600,
         hint="check that pip can install packages here",
-    )  # fmt: skip
+    )
     # Scripts with this machine's interpreter in their first line.
     shutil.rmtree(site / "bin", ignore_errors=True)
+
+
+def pip(command: str, architecture: str) -> list[str | Path]:
+    """pip for wheels that run on a Linux of `architecture`, each held to its hash."""
+    machine = _WHEEL_MACHINES.get(architecture, architecture)
+    return [
+        *(sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--only-binary=:all:", "--require-hashes"),
+        *(f"--python-version={PYTHON}", "--implementation=cp"),
+        *(f"--platform={tag}_{machine}" for tag in _WHEEL_TAGS),
+    ]

@@ -75,7 +75,7 @@ def filled_registry(images: Mapping[str, str], folder: Path) -> Iterator[Registr
 @contextmanager
 def running(folder: Path) -> Iterator[Registry]:
     """An empty registry on a free port of 127.0.0.1, ended with the block."""
-    program = _program()
+    program = installed(PACKAGE)
     storage, log = folder / "storage", folder / "registry.log"
     config = folder / "config.yml"
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,20 +149,21 @@ def relay(target: str, *, cut_after: int) -> Iterator[tuple[str, threading.Event
         thread.join(5)
 
 
-def _program() -> str:
-    found = shutil.which(PACKAGE)
+def installed(package: str) -> str:
+    """The program that this Debian package brings under its own name; installed if it can be."""
+    found = shutil.which(package)
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         process.run(["apt-get", "update", "-q"], env=quiet, timeout=300)
         process.run(
-            ["apt-get", "install", "-y", "-q", "--no-install-recommends", PACKAGE],
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", package],
             env=quiet,
             timeout=300,
         )
-        found = shutil.which(PACKAGE)
+        found = shutil.which(package)
     if found is None:
         raise EnvironmentLacks(
-            f"the program {PACKAGE} is not here", hint=f"sudo apt-get install {PACKAGE}"
+            f"the program {package} is not here", hint=f"sudo apt-get install {package}"
         )
     return found
 

@@ -41,6 +41,7 @@ class Engine:
     selinux: bool = False
     containerd_store: bool = False
     clock: float = 0.0
+    has_proxy: bool = False
 
     def __str__(self) -> str:
         free = "" if self.free_bytes is None else f", {self.free_bytes / 1024**3:.0f} GiB free"
@@ -78,6 +79,7 @@ def describe(address: str, version: Mapping[str, Any], info: Mapping[str, Any]) 
         selinux="selinux" in security,
         containerd_store=store,
         clock=_clock(str(info.get("SystemTime") or "")),
+        has_proxy=bool(info.get("HttpProxy") or info.get("HttpsProxy")),
     )
 
 

@@ -43,7 +43,7 @@ def current() -> Endpoint:
         if _settled and host == _settled.host:
             return _settled
         return Endpoint(host, HOST_VARIABLE)
-    name = _context_name()
+    name = configured()
     if name == DEFAULT_CONTEXT:
         return Endpoint(f"unix://{DEFAULT_SOCKET}")
     return _endpoint_of(name)
@@ -64,7 +64,8 @@ def settle() -> None:
         os.environ.update(found.variables)
 
 
-def _context_name() -> str:
+def configured() -> str:
+    """The docker context that counts where DOCKER_HOST names no engine."""
     named = os.environ.get(CONTEXT_VARIABLE)
     if named:
         return named

@@ -22,14 +22,13 @@ from pathlib import Path
 
 from docker.models.containers import Container
 
-from harness.base import labels, paths, process, wait
+from harness.base import labels, process, wait
 from harness.base.errors import EnvironmentLacks, GaveUp, UsageError
-from harness.supply.engine import capabilities, contexts, limits, proc, runtime_wrapper, sockets
+from harness.supply.engine import capabilities, contexts, limits, options, proc, sockets
 from harness.supply.engine import engine as engines
 from harness.supply.engine.capabilities import Engine
 
 PACKAGES = ("docker.io", "iptables")
-WRAPPER_NAME = "runc-reduced"
 START_SECONDS = 60
 PING_SECONDS = 2
 STOP_SECONDS = 60
@@ -83,7 +82,7 @@ def start() -> None:
     with _log().open("ab") as log:
         # Outlives this program by design: its own session, no inherited terminal.
         daemon = subprocess.Popen(
-            ["dockerd", *_runtime_options()],
+            ["dockerd", *options.for_this_host()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -211,21 +210,6 @@ def orphans() -> dict[int, str]:
     return proc.below(roots)
 
 
-def install_wrapper() -> Path:
-    """Write the runtime wrapper as a program of its own and return its path.
-
-    It is named by interpreter and path of this moment: an engine that outlives this
-    virtual environment must still find both, hence the interpreter behind the venv.
-    """
-    target = _folder() / WRAPPER_NAME
-    interpreter = Path(sys.executable).resolve()
-    source = Path(runtime_wrapper.__file__).read_text(encoding="utf-8")
-    _folder().mkdir(parents=True, exist_ok=True)
-    target.write_text(f"#!{interpreter} -IS\n{source}", encoding="utf-8")
-    target.chmod(0o755)
-    return target
-
-
 def _require_startable() -> None:
     where, source = engines.address(), contexts.current().source
     if source:
@@ -256,13 +240,6 @@ def _is_debian_like() -> bool:
     entries = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     family = f"{entries.get('ID', '')} {entries.get('ID_LIKE', '')}".replace('"', "")
     return bool({"debian", "ubuntu"} & set(family.split()))
-
-
-def _runtime_options() -> list[str]:
-    if not limits.lacks_sys_resource():
-        return []
-    added = f"--add-runtime={WRAPPER_NAME}={install_wrapper()}"
-    return [added, f"--default-runtime={WRAPPER_NAME}"]
 
 
 def _wait_for_socket(daemon: subprocess.Popen[bytes] | None) -> None:
@@ -301,7 +278,7 @@ def _networks(container: Container) -> list[str]:
 
 
 def _folder() -> Path:
-    return paths.cache_root() / "engine"
+    return options.folder()
 
 
 def _log() -> Path:

@@ -1,4 +1,4 @@
-"""Limits of this host's kernel that clusters run into: inotify, one capability. Linux only."""
+"""Limits of this host that clusters run into: inotify, a capability, the MTU. Linux only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 INOTIFY_INSTANCES = 512
 INOTIFY_WATCHES = 524288
 CAP_SYS_RESOURCE = 24  # its bit number, capability.h
+ETHERNET_MTU = 1500
+_ROUTES, _INTERFACES = Path("/proc/net/route"), Path("/sys/class/net")
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _STATUS = Path("/proc/self/status")
 
@@ -40,3 +42,16 @@ def lacks_sys_resource() -> bool:
         if line.startswith("CapBnd:"):
             return not int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1
     return False
+
+
+def way_out() -> tuple[str, int] | None:
+    """The interface of the default route and the largest packet that fits through it.
+
+    A VPN's or a cloud's is smaller than Ethernet's. None where there is no default route.
+    """
+    try:
+        routes = [line.split() for line in _ROUTES.read_text("ascii").splitlines()[1:]]
+        interface = next(route[0] for route in routes if route[1] == "00000000")
+        return interface, int((_INTERFACES / interface / "mtu").read_text("ascii"))
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness.base.errors import UsageError
-from harness.environment.record import FILE, EnvironmentRecord
+from harness.base.paths import RECORD_FILE as FILE
+from harness.environment.record import EnvironmentRecord
 from harness.supply.base import Provided
 
 RECORD = EnvironmentRecord(

@@ -17,7 +17,7 @@ import pytest
 
 from harness.base import labels
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.supply.engine import contexts, dockerd, limits, proc
+from harness.supply.engine import contexts, dockerd, limits, options, proc
 from tests.fakes import engine as fakes
 
 pytestmark = pytest.mark.skipif(
@@ -296,7 +296,7 @@ def _run_wrapper(tmp_path: Path, *words: str) -> str:
     runc.parent.mkdir(exist_ok=True)
     runc.write_text('#!/bin/sh\necho "$@"\n')
     runc.chmod(0o755)
-    wrapper = dockerd.install_wrapper()
+    wrapper = options.install_wrapper()
     env = {"PATH": f"{runc.parent}:/usr/bin:/bin"}
     return subprocess.run(
         [wrapper, *words], env=env, capture_output=True, text=True, check=True, timeout=20

@@ -1,0 +1,1 @@
+"""A laptop with a current Docker, made of package registries: `./lab test --laptop`."""
