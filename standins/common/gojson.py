@@ -58,6 +58,15 @@ def parse(text: str | bytes) -> Any:
     return json.loads(text, parse_float=_finite, parse_constant=_no_constant)
 
 
+def parsed_object(text: str | bytes) -> dict[str, Any] | None:
+    """The JSON object that `text` holds, None when it holds anything else."""
+    try:
+        found = parse(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _finite(literal: str) -> float:
     number = float(literal)
     if math.isinf(number):

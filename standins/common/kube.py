@@ -1,8 +1,7 @@
 """The Kubernetes API with a pod's own account: objects as the dicts of the wire.
 
 The official client costs 20 MiB of image, up to 190 MB of memory and seconds of start; the
-stand-ins need ten calls, and aiohttp is there already. All calls go through `Kube.request`,
-which the tests replace by a cluster in memory.
+stand-ins need ten calls, by aiohttp. The tests replace `Kube.request` by a cluster in memory.
 """
 
 from __future__ import annotations
@@ -259,7 +258,7 @@ class Kube:
             raise KubeError(
                 0, f"{what}: the API server cannot be asked: {type(error).__name__}"
             ) from None
-        found = _object(text)
+        found = gojson.parsed_object(text)
         if 200 <= answer.status < 300 and found is not None:
             return found
         found = found or {}
@@ -283,9 +282,7 @@ class Kube:
     ) -> Any:
         if self._session is None:
             raise RuntimeError("Kube is used outside its async with block")
-        headers = {"Accept": accept}
-        if data is not None:
-            headers["Content-Type"] = content_type
+        headers = {"Accept": accept} | ({} if data is None else {"Content-Type": content_type})
         # Read for each request: the kubelet writes a new token now and again.
         file = self._access.token_file
         if token := file.read_text("ascii").strip() if file else self._access.token:
@@ -320,11 +317,3 @@ class Kube:
 def _selector(labels: Mapping[str, str]) -> str:
     """A label selector for equality, in the form of the query parameter."""
     return ",".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _object(content: bytes) -> Obj | None:
-    try:
-        found = gojson.parse(content)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
