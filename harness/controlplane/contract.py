@@ -136,7 +136,8 @@ CONTROL_PLANE = (
         "port",
         str(DNS_READY_PORT),
         "whether the cluster's DNS is ready",
-        f"grep -o -m 1 -e 'port: {DNS_READY_PORT}' /tmp/addons.yaml",
+        # As a probe's number, or as the container port that the probe names (kubeadm 1.36).
+        f"grep -o -m 1 -e '[pP]ort: {DNS_READY_PORT}' /tmp/addons.yaml",
     ),
     Expectation(
         "label",
