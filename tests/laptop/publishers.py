@@ -135,7 +135,7 @@ def write_wheels(folder: Path) -> None:
 
 def online(name: str) -> Part:
     """The part as the online supply has it."""
-    return find_part(name)
+    return find_part(name).at("online")
 
 
 def _described(media_type: str, manifest: bytes, architecture: str) -> dict[str, object]:

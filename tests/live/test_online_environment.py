@@ -55,7 +55,8 @@ def releases(offline: dict[str, Provided], tmp_path: Path) -> Path:
     """A folder laid out like the publishers' sites, for LAB_DOWNLOADS."""
     host = Host.here()
     for name in PROGRAMS:
-        part, found = find_part(name), offline[name].path
+        # The online supply has releases of its own of some parts.
+        part, found = find_part(name).at("online"), offline[name].path
         assert found is not None
         fields = {"version": part.version, "os": host.os, "arch": host.arch}
         file = tmp_path / urlsplit(part.online["url"].format(**fields)).path.lstrip("/")
