@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def actionlint() -> Path:
     if not program.exists():
         shared = golang.shared_folder()
         program.parent.mkdir(parents=True, exist_ok=True)
-        beside = program.with_suffix(".new")
+        # Tests run in several processes, each of which may come here first.
+        beside = program.with_suffix(f".{os.getpid()}.new")
         go = golang.toolchain(shared, process.run, lambda _: None)
         process.run(
             [go, "build", "-o", beside, f"{LINTER}/cmd/actionlint"],
