@@ -6,20 +6,17 @@ stand-ins need ten calls, by aiohttp. The tests replace `Kube.request` by a clus
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 
 from standins.common import gojson
+from standins.common.account import Access
 
 Obj = dict[str, Any]
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _CONNECTIONS = 32
 # Beyond the seconds that a watch was asked to last.
 _WATCH_SLACK = 30.0
@@ -39,10 +36,6 @@ RESOURCES = {
         "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     ),
 }
-
-
-class NoAccount(Exception):
-    """This process does not run in a pod with a service account."""
 
 
 class KubeError(Exception):
@@ -67,32 +60,6 @@ class KubeError(Exception):
     def busy(self) -> bool:
         """Too many requests, or a kind whose storage is not ready yet."""
         return self.status == 429
-
-
-@dataclass(frozen=True)
-class Access:
-    """Where the API server is and how to be known to it; `namespace` is the pod's."""
-
-    server: str
-    tls: ssl.SSLContext | None = None
-    token_file: Path | None = None
-    token: str = field(default="", repr=False)
-    namespace: str = "default"
-
-
-def in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT) -> Access:
-    """The access that Kubernetes gives every pod. Raises NoAccount."""
-    try:
-        # The address in the environment works before the cluster's DNS does.
-        host, port = (environment[f"KUBERNETES_SERVICE_{name}"] for name in ("HOST", "PORT"))
-        host = f"[{host}]" if ":" in host else host
-        tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
-        namespace = (account / "namespace").read_text("ascii").strip()
-    except KeyError as error:
-        raise NoAccount(f"not in a pod: {error.args[0]} is not set") from None
-    except (OSError, ssl.SSLError) as error:
-        raise NoAccount(f"not in a pod with a service account: {error}") from None
-    return Access(f"https://{host}:{port}", tls, account / "token", namespace=namespace)
 
 
 class Kube:

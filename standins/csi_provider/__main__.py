@@ -9,8 +9,9 @@ import sys
 
 import yaml
 
+from standins.common.account import Access, NoAccount, in_cluster
 from standins.common.flags import BadFlag, read
-from standins.common.kube import Access, Kube, NoAccount, in_cluster
+from standins.common.kube import Kube
 from standins.common.logs import Log, configure
 from standins.common.serving import CannotServe, stop_signal
 from standins.csi_provider import RUNTIME_NAME, VERSION

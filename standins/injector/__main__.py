@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 
+from standins.common.account import NoAccount
 from standins.common.flags import BadFlag
-from standins.common.kube import NoAccount
 from standins.common.logs import configure
 from standins.injector.run import run
 from standins.injector.settings import read

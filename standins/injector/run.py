@@ -15,8 +15,9 @@ from pathlib import Path
 
 from aiohttp import web
 
+from standins.common.account import in_cluster
 from standins.common.election import Election
-from standins.common.kube import Kube, in_cluster
+from standins.common.kube import Kube
 from standins.common.logs import Log
 from standins.common.serving import stop_signal
 from standins.injector.certificate_context import ServingContext

@@ -6,9 +6,9 @@ import asyncio
 import os
 import sys
 
+from standins.common.account import NoAccount
 from standins.common.election import LeadershipLost
 from standins.common.flags import BadFlag
-from standins.common.kube import NoAccount
 from standins.common.logs import Log, configure
 from standins.operator import options, runtime, uninstall, watching
 

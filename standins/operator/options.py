@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from standins.common.account import ACCOUNT
 from standins.common.flags import boolean, flag, integer
 from standins.common.flags import read as read_flags
-from standins.common.kube import ACCOUNT
 from standins.common.values import parse_duration
 
 EXCLUDE_RAW = "exclude-raw"

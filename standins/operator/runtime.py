@@ -12,8 +12,9 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
+from standins.common.account import Access
 from standins.common.election import Election
-from standins.common.kube import Access, Kube, KubeError
+from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.common.serving import stop_signal
 from standins.operator import configs, dynamic, model, pki, probes, static, watching

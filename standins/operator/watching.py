@@ -14,7 +14,8 @@ from typing import Any
 
 import kopf
 
-from standins.common.kube import ACCOUNT, Access, Kube, KubeError, NoAccount, in_cluster
+from standins.common.account import ACCOUNT, Access, NoAccount, in_cluster
+from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.operator import model
 from standins.operator.model import Obj

@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from standins.common.kube import RESOURCES, Access, Kube, KubeError, Obj
+from standins.common.account import Access
+from standins.common.kube import RESOURCES, Kube, KubeError, Obj
 from tests.fakes.kubernetes import MemoryCluster
 
 

@@ -18,9 +18,9 @@ import grpc.aio
 import pytest
 import yaml
 
+from standins.common.account import Access
 from standins.common.connection import Connection
 from standins.common.flags import BadFlag, read
-from standins.common.kube import Access
 from standins.common.logs import Pairs, quote
 from standins.common.serving import CannotServe, clear_socket, health_page
 from standins.csi_provider.__main__ import run as serve

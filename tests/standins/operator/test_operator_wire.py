@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from standins.common.account import Access
 from standins.common.connection import Connection
-from standins.common.kube import Access, KubeError
 from standins.common.vault import Vault, VaultError
 from standins.operator import model
 from standins.operator.runtime import open_kube
@@ -53,48 +53,6 @@ async def server(
         yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
-
-
-def test_paths_and_bodies_of_the_kubernetes_api() -> None:
-    async def scene() -> None:
-        seen: Seen = []
-        answers: dict[str, Any] = {
-            "GET /api/v1/namespaces/a/secrets/s": (200, {"metadata": {"name": "s"}}),
-            "GET /apis/secrets.hashicorp.com/v1beta1/vaultauths": (200, {"items": [{"spec": {}}]}),
-            "PATCH /apis/secrets.hashicorp.com/v1beta1/namespaces/a/vaultauths/v/status": (200, {}),
-            "POST /api/v1/namespaces/a/serviceaccounts/sa/token": (
-                201,
-                {"status": {"token": "t.o.k"}},
-            ),
-            "POST /api/v1/namespaces/a/secrets": (409, {"message": "there", "reason": "Already"}),
-            "DELETE /api/v1/namespaces/a/secrets/s": (404, {}),
-        }
-        async with (
-            server(answers, seen) as url,
-            open_kube(Access(url, token="canary")) as kube,
-        ):
-            assert (await kube.get("Secret", "a", "s"))["metadata"]["name"] == "s"
-            assert await kube.list_all(model.AUTH) == [{"kind": "VaultAuth", "spec": {}}]
-            await kube.patch(model.AUTH, "a", "v", {"status": {"x": 1}}, subresource="status")
-            assert seen[-1][2]["Content-Type"] == "application/merge-patch+json"
-            assert await kube.service_account_token("a", "sa", ["vault"], 600) == "t.o.k"
-            request = json.loads(seen[-1][3])
-            assert request["spec"] == {"audiences": ["vault"], "expirationSeconds": 600}
-            with pytest.raises(KubeError, match="there") as caught:
-                await kube.create("Secret", "a", {"metadata": {"name": "s"}})
-            assert caught.value.conflict
-            sent = json.loads(seen[-1][3])
-            assert (sent["apiVersion"], sent["kind"]) == ("v1", "Secret")
-            await kube.delete("Secret", "a", "s", uid="u")
-            assert json.loads(seen[-1][3]) == {"preconditions": {"uid": "u"}}
-            assert {headers["Authorization"] for _, _, headers, _ in seen} == {"Bearer canary"}
-            assert "canary" not in repr(Access(url, token="canary"))
-        async with open_kube(Access("http://127.0.0.1:1")) as kube:
-            with pytest.raises(KubeError) as lost:
-                await kube.get("Secret", "a", "s")
-            assert lost.value.status == 0
-
-    play(scene)
 
 
 def test_a_deleted_secret_is_told_also_when_the_watch_missed_it() -> None:
