@@ -15,7 +15,7 @@ from harness.snapshot import restore as reset
 from harness.snapshot import take as inventory
 from harness.snapshot.take import Inventory
 from tests.fakes.lab import World, make_world
-from tests.fakes.vault import Answer
+from tests.fakes.vault_answers import Answer
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def fill(world: World, lab: str) -> None:
     vault.put(f"{lab}-db/roles/app", db_name="pg", default_ttl=60)
     vault.put(f"auth/{lab}-k8s/role/app", audience="vault", token_policies=[f"{lab}-app"])
     vault.tokens[f"{lab}-token"] = {"policies": [f"{lab}-app"], "path": f"auth/{lab}-k8s/login"}
-    vault.leases.add(f"{lab}-db/creds/app/1")
+    vault.leases[f"{lab}-db/creds/app/1"] = {}
     alias = {"id": f"{lab}-alias", "mount_path": f"auth/{lab}-k8s/"}
     vault.entities[f"{lab}-entity"] = {"name": "e", "aliases": [alias]}
     add("Namespace", lab)
@@ -115,7 +115,7 @@ def change_policies(world: World) -> None:
 
 def log_in(world: World) -> None:
     world.vault.tokens["t2"] = {"policies": ["default"], "path": "auth/lab01-k8s/login"}
-    world.vault.leases.add("lab01-db/creds/app/2")
+    world.vault.leases["lab01-db/creds/app/2"] = {}
     alias = {"id": "a2", "mount_path": "auth/lab01-k8s/"}
     world.vault.entities["e2"] = {"name": "e2", "aliases": [alias]}
 

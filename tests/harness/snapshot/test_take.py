@@ -90,7 +90,7 @@ def test_states_of_a_version(entry: dict[str, object], expires: bool, state: str
 
 def test_entities_and_leases(world: World) -> None:
     world.vault.mount("lab01-db/", "database")
-    world.vault.leases = {"lab01-db/creds/app/1", "lab02-db/creds/app/2"}
+    world.vault.leases = {"lab01-db/creds/app/1": {}, "lab02-db/creds/app/2": {}}
     world.vault.entities = {
         "ours": {"name": "e1", "aliases": [{"id": "a", "mount_path": "auth/lab01-jwt/"}]},
         "theirs": {"name": "e2", "aliases": [{"id": "b", "mount_path": "auth/lab02-jwt/"}]},

@@ -13,7 +13,8 @@ from harness.snapshot.copies import SecretCopies
 from harness.snapshot.tokens import Tokens, owns_token
 from harness.snapshot.vault import VaultState
 from tests.fakes.lab import World, make_world
-from tests.fakes.vault import Answer, FakeVault
+from tests.fakes.vault import FakeVault
+from tests.fakes.vault_answers import Answer
 
 LOOK_UP = "POST auth/token/lookup-accessor"
 MADE = {"policies": ["lab01-app"], "path": "auth/token/create"}

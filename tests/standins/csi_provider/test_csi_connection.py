@@ -92,7 +92,7 @@ def test_tls_with_the_classes_own_settings(tmp_path: Path) -> None:
             ours_by_name = {"vaultCACertPath": str(ours.file), "vaultTLSServerName": "x.test"}
             assert (await there.refusal(**ours_by_name)).endswith("other names, not x.test")
             # A certificate does not get better by asking again.
-            assert there.vault.requests == 6
+            assert there.vault.arrivals == 6
             text = await there.refusal(vaultAddress=there.vault.base.replace("https", "http"))
             assert "failed to login: " in text
 
@@ -109,7 +109,7 @@ def test_a_client_certificate_is_shown(tmp_path: Path) -> None:
             pair = {"vaultTLSClientCertPath": cert, "vaultTLSClientKeyPath": key}
             assert await there.mount(**known, **pair) == {"password": b"canary-two"}
             assert "failed to login: " in await there.refusal(**known)
-            assert there.vault.requests == 2
+            assert there.vault.arrivals == 2
 
     in_world(tmp_path, scenario)
 

@@ -98,7 +98,7 @@ def test_a_passing_error_is_tried_again(tmp_path: Path, status: int) -> None:
     async def scenario(there: World) -> None:
         there.vault.failures = [status, status]
         assert await there.mount() == {"password": b"canary-two"}
-        assert there.vault.requests == 4
+        assert there.vault.arrivals == 4
 
     in_world(tmp_path, scenario)
 
@@ -108,7 +108,7 @@ def test_a_final_error_is_not(tmp_path: Path, status: int) -> None:
     async def scenario(there: World) -> None:
         there.vault.failures = [status]
         assert f"Code: {status}." in await there.refusal()
-        assert there.vault.requests == 1
+        assert there.vault.arrivals == 1
 
     in_world(tmp_path, scenario)
 
@@ -171,14 +171,14 @@ def test_no_secret_and_no_token_in_the_log(
         await there.mount()
         await there.mount("- {objectName: all, secretPath: secret/data/app}")
         await there.refusal("- {objectName: x, secretPath: secret/data/app, secretKey: none}")
-        there.vault.bound.clear()
+        there.vault.kubernetes.bound.clear()
         await there.refusal(pod="other")
 
     caplog.set_level(logging.DEBUG)
     in_world(tmp_path, scenario)
     shown = caplog.text + "".join(str(record.__dict__) for record in caplog.records)
     assert "mounted" in shown
-    for value in ("canary", "jwt-app", "token-1", "ada"):
+    for value in ("canary", "jwt-app", "hvs.", "ada"):
         assert value not in shown
 
 

@@ -33,7 +33,7 @@ def test_a_sealed_vault_stops_calls_but_not_writing(tmp_path: Path) -> None:
         assert await there.apiserver.poll() == (True, "ok")
         assert await there.client.decrypt(seed) == SEED
         # A seal is no reason to try the same thing over and over.
-        assert there.vault.calls[ENCRYPT] <= 4
+        assert there.vault.count(ENCRYPT) <= 4
 
     in_world(tmp_path, scenario)
 
@@ -86,7 +86,7 @@ def test_a_vault_that_is_gone_and_comes_back(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         port = int(there.vault.base.rpartition(":")[2])
         reborn = FakeVault()
-        reborn.keys = there.vault.keys
+        reborn.transit.keys = there.vault.transit.keys
         stored = await there.client.encrypt()
         key_id = (await there.client.status()).key_id
         await there.vault.stop()
@@ -98,7 +98,7 @@ def test_a_vault_that_is_gone_and_comes_back(tmp_path: Path) -> None:
         async with reborn.served(port=port):
             assert (await there.client.status()).healthz == "ok"
             assert await there.client.decrypt(stored) == SEED
-            assert reborn.calls["auth/lab00-approle/login"] == 1
+            assert reborn.count("auth/lab00-approle/login") == 1
 
     in_world(tmp_path, scenario)
 
@@ -113,7 +113,7 @@ def test_a_passing_error_and_a_cut_connection_are_tried_again(
         for trouble in ([500], [502, 429], [503]):
             there.vault.failures = trouble
             assert await there.client.decrypt(stored) == SEED
-        there.vault.drops = {there.vault.requests + 1, there.vault.requests + 2}
+        there.vault.drops = {there.vault.arrivals + 1, there.vault.arrivals + 2}
         assert await there.client.decrypt(stored) == SEED
         there.vault.failures = [500] * 3
         await there.refusal(
@@ -128,7 +128,7 @@ def test_a_deleted_key_stops_writing(tmp_path: Path) -> None:
         await there.apiserver.poll()
         stored = there.apiserver.seed
         assert stored is not None
-        key, there.vault.keys = there.vault.keys, {}
+        key, there.vault.transit.keys = there.vault.transit.keys, {}
         goes_on, health = await there.apiserver.poll()
         # What would be written now could never be read again.
         assert not goes_on
@@ -136,7 +136,7 @@ def test_a_deleted_key_stops_writing(tmp_path: Path) -> None:
         assert (await there.client.status()).key_id == f"{MOUNT}/{NAME}:absent"
         for call in (there.client.encrypt(), there.client.decrypt(stored)):
             await there.refusal(call, Code.FAILED_PRECONDITION, f"has no {KEYS}")
-        there.vault.keys = key
+        there.vault.transit.keys = key
         assert await there.apiserver.poll() == (True, "ok")
         assert await there.client.decrypt(stored) == SEED
 
@@ -146,7 +146,7 @@ def test_a_deleted_key_stops_writing(tmp_path: Path) -> None:
 def test_a_lost_mount_is_as_bad_as_a_lost_key(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         stored = await there.client.encrypt()
-        there.vault.mounts.clear()
+        there.vault.engines.clear()
         assert "no handler for route" in (await there.client.status()).healthz
         assert (await there.client.status()).key_id == f"{MOUNT}/{NAME}:absent"
         await there.refusal(there.client.decrypt(stored), Code.FAILED_PRECONDITION, "no handler")
@@ -157,7 +157,7 @@ def test_a_lost_mount_is_as_bad_as_a_lost_key(tmp_path: Path) -> None:
 def test_an_absent_key_and_then_a_sealed_vault_are_told_apart(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         await there.client.status()
-        there.vault.keys = {}
+        there.vault.transit.keys = {}
         await there.client.status()
         there.vault.sealed = True
         status = await there.client.status()
@@ -172,13 +172,13 @@ def test_an_absent_key_and_then_a_sealed_vault_are_told_apart(tmp_path: Path) ->
 def test_permission_to_read_the_key_is_not_health(tmp_path: Path, path: str) -> None:
     async def scenario(there: World) -> None:
         key_id = (await there.client.status()).key_id
-        there.vault.refused = {path}
+        there.vault.denied = {path}
         assert (await there.client.status()).healthz == "ok"
         there.clock.now += 31
         status = await there.client.status()
         assert f"Vault denies {path} to this plugin" in status.healthz
         assert status.key_id == key_id
-        there.vault.refused = set()
+        there.vault.denied = set()
         assert (await there.client.status()).healthz == "ok"
 
     in_world(tmp_path, scenario)
@@ -187,7 +187,7 @@ def test_permission_to_read_the_key_is_not_health(tmp_path: Path, path: str) -> 
 def test_a_call_that_fails_makes_status_look_closer(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         await there.client.status()
-        there.vault.refused = {ENCRYPT}
+        there.vault.denied = {ENCRYPT}
         await there.refusal(there.client.encrypt(), Code.PERMISSION_DENIED, ENCRYPT)
         assert "denies" in (await there.client.status()).healthz
 
@@ -197,18 +197,18 @@ def test_a_call_that_fails_makes_status_look_closer(tmp_path: Path) -> None:
 def test_a_withdrawn_permission_costs_one_login_not_many(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         stored = await there.client.encrypt()
-        there.vault.refused = {KEYS, ENCRYPT, DECRYPT}
+        there.vault.denied = {KEYS, ENCRYPT, DECRYPT}
         for _ in range(5):
             await there.refusal(
                 there.client.decrypt(stored), Code.PERMISSION_DENIED, "look at the policies"
             )
             assert f"denies {KEYS}" in (await there.client.status()).healthz
-        assert there.vault.calls["auth/lab00-approle/login"] == 2
+        assert there.vault.count("auth/lab00-approle/login") == 2
         # The role's list of policies takes effect at a login, so there is one now and then.
         there.clock.now += 11
         await there.refusal(there.client.decrypt(stored), Code.PERMISSION_DENIED)
-        assert there.vault.calls["auth/lab00-approle/login"] == 3
-        there.vault.refused = set()
+        assert there.vault.count("auth/lab00-approle/login") == 3
+        there.vault.denied = set()
         assert await there.client.decrypt(stored) == SEED
 
     in_world(tmp_path, scenario)
@@ -220,7 +220,7 @@ def test_a_revoked_token_is_replaced_unnoticed(tmp_path: Path) -> None:
         there.vault.expire_tokens()
         found = await asyncio.gather(*(there.client.decrypt(stored) for _ in range(50)))
         assert found == [SEED] * 50
-        assert there.vault.calls["auth/lab00-approle/login"] == 2
+        assert there.vault.count("auth/lab00-approle/login") == 2
 
     in_world(tmp_path, scenario)
 
@@ -228,14 +228,14 @@ def test_a_revoked_token_is_replaced_unnoticed(tmp_path: Path) -> None:
 def test_a_token_revoked_right_after_a_denial_is_replaced_at_once(tmp_path: Path) -> None:
     async def scenario(there: World) -> None:
         stored = await there.client.encrypt()
-        there.vault.refused = {DECRYPT}
+        there.vault.denied = {DECRYPT}
         await there.refusal(there.client.decrypt(stored), Code.PERMISSION_DENIED)
-        there.vault.refused = set()
+        there.vault.denied = set()
         for logins in (3, 4):
             there.vault.expire_tokens()
             found = await asyncio.gather(*(there.client.decrypt(stored) for _ in range(20)))
             assert found == [SEED] * 20
-            assert there.vault.calls["auth/lab00-approle/login"] == logins
+            assert there.vault.count("auth/lab00-approle/login") == logins
 
     in_world(tmp_path, scenario)
 
@@ -246,7 +246,7 @@ def test_nothing_secret_in_answers_and_logs(
     """Not even when Vault's own words repeat what was sent to it."""
 
     async def scenario(there: World) -> None:
-        there.vault.said = "everything"
+        there.vault.transit.says = there.vault.approle.says = True
         stored = await there.client.encrypt()
         tail = stored.ciphertext[-8:].decode()
         texts = [repr(stored)]
@@ -258,7 +258,7 @@ def test_nothing_secret_in_answers_and_logs(
         )
         assert "repeats what was sent" in texts[-1]
         there.vault.expire_tokens()
-        there.vault.secret_ids = set()
+        there.vault.approle.secret_ids = set()
         texts.append(await there.refusal(there.client.decrypt(stored), Code.PERMISSION_DENIED))
         shown = "\n".join(texts) + caplog.text + "".join(str(vars(r)) for r in caplog.records)
         for secret in ("canary", SEED.decode(), tail, "AAAAAAAAAAAA", ROLE_ID, SECRET_ID):

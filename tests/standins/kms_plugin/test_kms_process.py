@@ -222,7 +222,7 @@ def test_the_socket_and_the_health_pages(words: dict[str, str], tmp_path: Path) 
                 }
                 fake.sealed = False
             assert not Path(flags.socket).exists()
-            assert fake.tokens == set()
+            assert fake.tokens == {}
 
     asyncio.run(scenario())
 
@@ -291,7 +291,7 @@ def test_sigterm_lets_a_call_finish_and_clears_up(words: dict[str, str], tmp_pat
                 process.wait()
         assert process.returncode == 0
         assert not (tmp_path / "kms.sock").exists()
-        assert fake.tokens == set()
+        assert fake.tokens == {}
         said = log.read_text()
         for words_said in ("encrypt uid=uid-before outcome=ok ms=", "decrypt uid=uid-during"):
             assert words_said in said

@@ -138,7 +138,7 @@ def test_a_malformed_request_harms_only_itself(tmp_path: Path, data: bytes) -> N
                 await other(b"", timeout=10)
             assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert (await there.client.status()).healthz == "ok"
-        assert there.vault.calls[f"{MOUNT}/decrypt/{NAME}"] == 1
+        assert there.vault.count(f"{MOUNT}/decrypt/{NAME}") == 1
 
     in_world(tmp_path, scenario)
 

@@ -24,7 +24,7 @@ JWT = base64.b64encode(b"signed.by.somebody").decode()
 def test_a_connection_is_pinged() -> None:
     async def scene() -> None:
         async with world() as w:
-            w.make(model.CONNECTION, "good", {"address": w.vault.address})
+            w.make(model.CONNECTION, "good", {"address": w.vault.base})
             assert await w.run(model.CONNECTION, "good") is None
             assert w.status(model.CONNECTION, "good")["valid"] is True
             assert w.condition(model.CONNECTION, "good", "VaultPing")["status"] == "True"
@@ -227,7 +227,9 @@ def test_a_batch_token_is_used_to_its_end() -> None:
     """It has no accessor and cannot be renewed; upstream takes it all the same."""
 
     async def scene() -> None:
-        async with world(FakeVault(clock=time.time(), token_ttl=1, batch_tokens=True)) as w:
+        async with world(FakeVault(clock=time.time(), token_ttl=1)) as w:
+            # A batch token has no accessor and is not renewable.
+            w.vault.grant = {"accessor": "", "renewable": False}
             w.vault.put("app", {"v": "one"})
             w.static()
             await w.run(model.STATIC, "config")
@@ -298,12 +300,11 @@ def test_a_client_does_not_show_its_token() -> None:
 
 def test_two_vaults_feed_one_namespace() -> None:
     async def scene() -> None:
-        async with world() as w:
-            second = FakeVault()
-            runner = await second.start()
+        second = FakeVault()
+        async with world() as w, second.served():
             w.vault.put("app", {"from": "first"})
             second.put("app", {"from": "second"})
-            w.make(model.CONNECTION, "second", {"address": second.address})
+            w.make(model.CONNECTION, "second", {"address": second.base})
             block = {"role": "app", "serviceAccount": "app"}
             w.make(
                 model.AUTH,
@@ -321,7 +322,6 @@ def test_two_vaults_feed_one_namespace() -> None:
             await w.run(model.STATIC, "two")
             assert w.secret("one")["from"] == "first"
             assert w.secret("two")["from"] == "second"
-            await runner.cleanup()
 
     play(scene)
 

@@ -99,7 +99,7 @@ def test_killed_in_the_middle(moment: str, rotation: bool) -> None:
             # Nothing lost: each Secret holds the credentials of a living lease of its status.
             for name in ("db", "other"):
                 lease = fresh.status(VDS, name)["secretLease"]["id"]
-                assert fresh.secret(name)["username"] == w.vault.leases[lease].username
+                assert fresh.secret(name)["username"] == w.vault.leases[lease]["username"]
                 assert fresh.status(VDS, name)["lastRuntimePodUID"] == "pod-2"
             # Nothing leaked: Vault has no lease and no token that nobody names.
             assert set(w.vault.leases) == _owned(fresh)

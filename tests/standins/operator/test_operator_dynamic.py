@@ -252,7 +252,7 @@ def test_a_new_token_replaces_all_credentials_and_the_old_token_ends() -> None:
             await w.run(VDS, "one")
             assert w.queued(VDS, "two"), "its lease went with the token"
             await w.run(VDS, "two")
-            new = {lease.token for lease in w.vault.leases.values() if lease.token != old}
+            new = {lease["token"] for lease in w.vault.leases.values() if lease["token"] != old}
             assert len(new) == 1
             assert w.operator.context.clients.logins == 2
 
@@ -291,7 +291,8 @@ def test_params_make_a_put_and_refresh_after_stands_in_for_a_lease() -> None:
 def test_static_credentials_follow_vaults_rotation() -> None:
     async def scene() -> None:
         now = time.time()
-        vault = FakeVault(clock=now, static_rotated=now - 20, static_period=60)
+        vault = FakeVault(clock=now)
+        vault.database.rotated = now - 20
         async with world(vault) as w:
             w.make("Deployment", "web", {"template": {}})
             w.dynamic(
@@ -311,7 +312,7 @@ def test_static_credentials_follow_vaults_rotation() -> None:
             version = w.obj("Secret", "app")["metadata"]["resourceVersion"]
             await w.run(VDS, "app")
             assert w.obj("Secret", "app")["metadata"]["resourceVersion"] == version
-            vault.static_rotated += 60
+            vault.database.rotated += 60
             vault.clock += 50
             await w.run(VDS, "app")
             assert w.secret("app")["password"] != password

@@ -139,7 +139,7 @@ def test_every_status_written_fits_the_schema(fails: bool) -> None:
             ref = {"vaultAuthGlobalRef": {"allowDefault": True}} if fails else {}
             w.make(model.AUTH, "mine", {"vaultConnectionRef": f"{HOME}/default", **ref})
             await w.run(model.AUTH, "mine")
-            address = "http://127.0.0.1:1" if fails else w.vault.address
+            address = "http://127.0.0.1:1" if fails else w.vault.base
             w.make(model.CONNECTION, "mine", {"address": address})
             await w.run(model.CONNECTION, "mine")
             seen = 0

@@ -48,7 +48,7 @@ def test_a_certificate_for_tls() -> None:
 def test_a_chain_goes_behind_the_certificate_and_gives_no_ca() -> None:
     async def scene() -> None:
         async with world() as w:
-            w.vault.chain = ["INTERMEDIATE", "UPPER"]
+            w.vault.pki.chain = ["INTERMEDIATE", "UPPER"]
             w.certificate(destination={"type": "kubernetes.io/tls"})
             await w.run(PKI, "web")
             data = w.secret("web")
@@ -76,7 +76,7 @@ def test_renewed_before_its_end_revoked_and_restarted() -> None:
     async def scene() -> None:
         async with world() as w:
             w.make("StatefulSet", "web", {"template": {}})
-            w.vault.certificate_ttl = 30
+            w.vault.pki.ttl = 30
             w.certificate(
                 revoke=True,
                 expiryOffset="25s",
@@ -92,7 +92,7 @@ def test_renewed_before_its_end_revoked_and_restarted() -> None:
             w.context.store.put(PKI, stored)
             await w.run(PKI, "web")
             assert w.status(PKI, "web")["serialNumber"] != serial
-            assert w.vault.revoked_serials == [serial]
+            assert w.vault.pki.revoked == [serial]
             assert w.obj("StatefulSet", "web")["spec"]["template"]["metadata"]
             assert Reason.ROTATED in w.events.reasons("web")
             # Told by an event alone, as upstream does it.
@@ -131,7 +131,7 @@ def test_deletion_revokes_and_clears() -> None:
             serial = w.status(PKI, "web")["serialNumber"]
             w.kube.remove(PKI, APP, "web")
             await w.run(PKI, "web")
-            assert w.vault.revoked_serials == [serial]
+            assert w.vault.pki.revoked == [serial]
             assert w.secret("web") == {}
             assert (PKI, APP, "web") not in w.kube.objects
 

@@ -86,7 +86,7 @@ def test_the_mount_of_a_login_is_cleaned(mount: str) -> None:
 def test_a_kv1_secret_arrives() -> None:
     async def scene() -> None:
         async with world() as w:
-            w.vault.kv1["app"] = {"user": "ada"}
+            w.vault.write("kv1/app", {"user": "ada"})
             w.static(mount="kv1", type="kv-v1")
             await w.run(VSS, "config")
             assert w.secret("config") == {"user": "ada", "_raw": '{"user":"ada"}'}
@@ -114,7 +114,7 @@ def test_nothing_new_writes_nothing() -> None:
             w.static()
             await w.run(VSS, "config")
             w.kube.calls.clear()
-            w.vault.requests.clear()
+            w.vault.calls.clear()
             await w.run(VSS, "config")
             assert w.kube.calls == [("get", "ServiceAccount", "app"), ("get", "Secret", "config")]
             assert w.vault.requests == [("GET", "kv/data/app")]
@@ -298,7 +298,7 @@ def test_a_deleted_version_empties_the_values() -> None:
             w.vault.put("app", {"v": "one"})
             w.static()
             await w.run(VSS, "config")
-            w.vault.kv2["app"].append(None)
+            w.vault.delete_latest("app")
             await w.run(VSS, "config")
             assert set(w.secret("config")) == {"_raw"}
 

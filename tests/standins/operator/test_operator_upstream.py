@@ -293,7 +293,8 @@ def test_what_others_set_on_the_destination_stays(change: dict[str, str]) -> Non
 
 def test_a_static_secret_that_was_edited_is_repaired() -> None:
     async def scene() -> None:
-        async with world(FakeVault(static_rotated=1_800_000_000, clock=1_800_000_010)) as w:
+        async with world(FakeVault(clock=1_800_000_010)) as w:
+            w.vault.database.rotated = 1_800_000_000
             w.dynamic(path="static-creds/app", allowStaticCreds=True)
             await w.run(VDS, "db")
             good = w.secret("db")["password"]

@@ -112,7 +112,7 @@ class World:
 
     def ready(self) -> None:
         """A connection, an auth for everybody and the app's service account."""
-        self.make(model.CONNECTION, "default", {"address": self.vault.address}, HOME)
+        self.make(model.CONNECTION, "default", {"address": self.vault.base}, HOME)
         self.make(
             model.AUTH,
             "default",
@@ -148,15 +148,13 @@ async def world(
 ) -> AsyncIterator[World]:
     """A ready world; its operator is closed at the end."""
     vault = vault or FakeVault(clock=time.time())
-    runner = await vault.start()
-    kube = MemoryKube(model.RESOURCES)
-    made = World(kube, vault, pod, grace)
-    made.ready()
-    try:
-        yield made
-    finally:
-        await made.operator.close()
-        await runner.cleanup()
+    async with vault.served():
+        made = World(MemoryKube(model.RESOURCES), vault, pod, grace)
+        made.ready()
+        try:
+            yield made
+        finally:
+            await made.operator.close()
 
 
 async def restarted(old: World, pod: str, *, grace: float = 0) -> World:
