@@ -158,6 +158,8 @@ class BringUp:
         for_pods = integrations.images_for_pods(self.record.needs) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
         node_images = cluster.images()
+        if made:
+            node_images.adopt(wanted)
         lacking = node_images.lacks(wanted)
         if lacking:
             self.progress.update("cluster", f"loading images: {', '.join(lacking)}")

@@ -48,6 +48,14 @@ class NodeImages:
             if record.get(image) != [engine.image_id(image), there.get(full_name(image))]
         ]
 
+    def adopt(self, wanted: Iterable[str]) -> None:
+        """Take those of `wanted` that a new node brought with it for the engine's own.
+
+        The offline supply's node image has some baked in, of the same build as the engine's.
+        """
+        there = self._there()
+        self._note({image: engine.image_id(image) for image in wanted if full_name(image) in there})
+
     def load(self, wanted: Iterable[str]) -> None:
         """Copy images of the engine into the node. Raises LabError when it refuses one."""
         identities = {image: engine.image_id(image) for image in wanted}
@@ -56,6 +64,10 @@ class NodeImages:
         options = ("--platform", platform, "--snapshotter", self._snapshotter())
         work = {image: partial(self._load, image, options) for image in identities}
         tasks.side_by_side(work, AT_ONCE)
+        self._note(identities)
+
+    def _note(self, identities: Mapping[str, str]) -> None:
+        """Write down that the node has these images of the engine."""
         there = self._there()
         loaded = {image: [identities[image], there.get(full_name(image))] for image in identities}
         write_json(self._record, {**read_json(self._record), **loaded})

@@ -97,6 +97,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
     monkeypatch.setattr(parts, "provide", provide)
     monkeypatch.setattr(Cluster, "up", lambda *_: True)
+    monkeypatch.setattr(NodeImages, "adopt", lambda *_: None)
     monkeypatch.setattr(NodeImages, "lacks", lambda _, images: list(images))
     monkeypatch.setattr(NodeImages, "load", lambda _, images: fake.images_loaded.extend(images))
     monkeypatch.setattr(VaultServer, "up", lambda *_, **__: "created")

@@ -88,6 +88,17 @@ def test_what_was_loaded_is_not_lacking(node_images: NodeImages, node: Node) -> 
     assert node_images.lacks([APP, PAUSE]) == [APP, PAUSE], "they were removed from the node"
 
 
+def test_what_a_new_node_brought_with_it_is_not_loaded(
+    node_images: NodeImages, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = "kube-vault-labs/other:1"
+    node_images.adopt([APP, other])
+    assert node_images.lacks([APP, other]) == [other]
+    assert node.imports == []
+    monkeypatch.setitem(IN_THE_ENGINE, APP, "sha256:newer")
+    assert node_images.lacks([APP]) == [APP], "it was built again since"
+
+
 def test_an_image_that_was_built_again_is_lacking(
     node_images: NodeImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
