@@ -35,7 +35,7 @@ from harness.controlplane.contract import (
     DNS_READY_PORT,
     KUBELET_UNIT,
 )
-from harness.supply.engine import engine
+from harness.supply.engine import contexts, engine
 from harness.supply.node_images import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
@@ -191,10 +191,12 @@ class Cluster:
         pytest-kind offers none of it: it inherits this process's environment and terminal.
         """
         shim = self.folder / "kind"
+        variables = {NETWORK_VARIABLE: self.network, **contexts.proxies_of_nodes()}
+        exports = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
         shim.write_text(
             "#!/bin/sh\n"
             f"cd {shlex.quote(str(folder))}\n"
-            f"export {NETWORK_VARIABLE}={shlex.quote(self.network)}\n"
+            f"{''.join(exports)}"
             f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
             f"echo $$ >{shlex.quote(str(self._creator))}\n"
             # A process group of its own, on every system: a shell's job control wants a terminal.

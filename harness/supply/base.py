@@ -87,6 +87,7 @@ class Provided:
             digest=statefile.field(stored, "digest", str),
             image=statefile.field(stored, "image", str),
             path=Path(path) if path else None,
+            note=statefile.field(stored, "note", str, ""),
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.base import proxies
 from harness.base.errors import EnvironmentLacks
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
@@ -100,3 +101,25 @@ def _endpoint_of(name: str) -> Endpoint:
         if tls.verify:
             variables["DOCKER_TLS_VERIFY"] = "1"
     return Endpoint(str(context.Host), source, variables)
+
+
+def proxies_of_nodes() -> dict[str, str]:
+    """The proxies that kind must be told of, because `docker run` puts them into its nodes.
+
+    They are those of ~/.docker/config.json. kind knows the shell's only; for these it adds the
+    names and networks of its cluster to NO_PROXY, and without them a node could not reach itself.
+    """
+    if proxies.settings():
+        return {}
+    from docker.utils.config import load_general_config
+
+    configured = load_general_config().get("proxies") or {}
+    chosen = configured.get(current().host) or configured.get("default") or {}
+    named = {
+        "HTTP_PROXY": str(chosen.get("httpProxy") or ""),
+        "HTTPS_PROXY": str(chosen.get("httpsProxy") or ""),
+    }
+    found = {name: value for name, value in named.items() if value}
+    if found:
+        found["NO_PROXY"] = proxies.completed(str(chosen.get("noProxy") or ""))
+    return found

@@ -121,3 +121,26 @@ def test_a_contexts_certificates_are_handed_on(use: Use) -> None:
     assert variables["DOCKER_TLS_VERIFY"] == "1"
     folder = Path(variables["DOCKER_CERT_PATH"])
     assert sorted(file.name for file in folder.iterdir()) == sorted(files)
+
+
+NAMED = {"httpProxy": "http://proxy.example:3128", "noProxy": ".corp.example"}
+
+
+def test_the_nodes_proxies_are_those_that_docker_run_gives_them(
+    person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its own names in NO_PROXY a node cannot reach its own API server."""
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for name in (upper, upper.lower()):
+            monkeypatch.delenv(name, raising=False)
+    assert contexts.proxies_of_nodes() == {}
+    settings = {"proxies": {"default": NAMED, "unix:///other.sock": {"httpsProxy": "x:1"}}}
+    (person / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    told = contexts.proxies_of_nodes()
+    assert told["HTTP_PROXY"] == "http://proxy.example:3128"
+    assert "HTTPS_PROXY" not in told
+    assert told["NO_PROXY"].startswith(".corp.example,localhost,127.0.0.1")
+    monkeypatch.setenv("DOCKER_HOST", "unix:///other.sock")
+    assert contexts.proxies_of_nodes()["HTTPS_PROXY"] == "x:1"
+    monkeypatch.setenv("https_proxy", "http://shell.example:1")
+    assert contexts.proxies_of_nodes() == {}, "kind reads the shell's by itself"
