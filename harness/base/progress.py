@@ -163,13 +163,6 @@ class Reporter(Progress):
         """Show that a task ended; the lock is held."""
 
 
-class Silent(Reporter):
-    """Shows nothing: for tests and for programs that print data only."""
-
-    def __init__(self, timings: Timings | None = None) -> None:
-        super().__init__(timings or Timings())
-
-
 class Plain(Reporter):
     """Lines for a log: start, a sign of life every `every` seconds, end."""
 

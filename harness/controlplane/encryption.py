@@ -20,8 +20,6 @@ from harness.controlplane.change import SERVES, ControlPlane
 from harness.controlplane.node import ENCRYPTED
 from harness.controlplane.settings import Document, Settings
 
-# What a lab that changes the control plane names among its needs.
-NEED = "control-plane"
 REGISTRY = "/registry/"
 THREADS = 4
 SETTLE_SECONDS = 30.0

@@ -1,7 +1,7 @@
 """A certificate authority of the environment's own, and one server certificate.
 
 Made once per environment with `cryptography`; the CA key never leaves the state folder.
-Ten-year validity would be wrong for a real CA; here an environment lives for days.
+Both are valid for a year: an environment lives for days.
 """
 
 from __future__ import annotations
@@ -64,18 +64,6 @@ def issue(
     )
     _write(key, _pem(private), key_mode)
     _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
-
-
-def covers(certificate: Path, names: Sequence[str]) -> bool:
-    """Whether `certificate` exists, is valid for another day and names all of `names`."""
-    try:
-        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
-        extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        return False
-    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
-    present = {str(name.value) for name in extension.value}
-    return loaded.not_valid_after_utc > tomorrow and present.issuperset(names)
 
 
 def _builder(

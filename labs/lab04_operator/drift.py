@@ -48,8 +48,10 @@ def repair_drift(lab: LabContext) -> None:
 
     # Somebody edits it.
     edited = {"stringData": {"password": lab.secret("edited")}}
+    # By standard input: every user of a machine can read the arguments of a running command.
     lab.run(
-        f"kubectl -n {lab.namespace} patch secret guarded --type merge -p '{json.dumps(edited)}'"
+        f"kubectl -n {lab.namespace} patch secret guarded --type merge --patch-file /dev/stdin",
+        stdin=json.dumps(edited),
     )
     wait_value(lab, "guarded", kv(lab, "shop/app")["password"])
     expect(secret(lab, "guarded")["metadata"]["uid"] == first, "it was repaired in place")

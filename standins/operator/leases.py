@@ -64,20 +64,16 @@ class Token:
 class LeaseKeeper:
     """The ledger of tokens and the list of leases that wait for their end."""
 
-    def __init__(
-        self, kube: Kube, store: Store, namespace: str, *, grace: float, identity: str = ""
-    ) -> None:
+    def __init__(self, kube: Kube, store: Store, namespace: str, *, grace: float) -> None:
         """`grace`: seconds between a replacement and the end of what it replaced."""
         self._kube = kube
         self._store = store
         self._namespace = namespace
         self._grace = grace
-        self._identity = identity
         self._tokens: dict[str, Token] = {}
         self._live: set[str] = set()
         self._superseded: list[tuple[float, str, Key, VaultClient]] = []
         self._seen: set[Key] = set()
-        self._started = time.monotonic()
 
     # The port that ClientCache uses.
 

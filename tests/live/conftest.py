@@ -18,10 +18,6 @@ from harness.supply.engine import engine
 from tests.live import registry as registries
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "live: needs a container engine; leave out: -m 'not live'")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:

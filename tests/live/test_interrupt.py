@@ -16,7 +16,6 @@ import pytest
 
 from harness.base.labels import CLUSTER_PREFIX
 from harness.base.paths import CHECKOUT, PROJECT
-from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube
 from harness.environment.environment import Environment, Options
@@ -24,6 +23,7 @@ from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.supply.engine import engine
 from tests.fakes import toyintegration
+from tests.fakes.progress import Silent
 
 pytestmark = pytest.mark.live
 

@@ -144,15 +144,6 @@ def network_options(asked: docker.DockerClient) -> dict[str, str]:
     return {}
 
 
-def require() -> Engine:
-    """The engine, checked. Raises EnvironmentLacks naming the first thing in the way."""
-    engine = find()
-    if engine is None:
-        raise EnvironmentLacks(f"no container engine answers at {address()}", hint=GET_ONE)
-    capabilities.check(engine)
-    return engine
-
-
 def _socket_path() -> Path | None:
     parts = urlsplit(address())
     return Path(parts.path) if parts.scheme == "unix" else None

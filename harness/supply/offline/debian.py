@@ -1,7 +1,7 @@
 """Root file systems from Debian packages: make one, add packages to it, pack it as a tar.
 
 mmdebstrap makes the first one; apt of this host then adds packages to a copy of it, so
-that three images share one download and one bootstrap. Everything that mounts does so
+that all images share one download and one bootstrap. Everything that mounts does so
 in a mount namespace of its own, which the kernel takes down even after a kill. The
 host's own mirrors and apt settings are used; nothing of them stays in the result.
 """

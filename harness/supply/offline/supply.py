@@ -102,12 +102,6 @@ class OfflineSupply(Supply):
             find(name)
         return keys
 
-    def entries(self, parts: Iterable[str]) -> dict[str, Path]:
-        """The finished cache entries that `parts` come from, by recipe (for bundles)."""
-        names = {find_part(name).offline["recipe"] for name in parts}
-        keys = self.keys(self._closure(names))
-        return {name: self._cache.entry(name, keys[name]) for name in names}
-
     def _closure(self, names: Iterable[str]) -> list[Recipe]:
         """The named recipes and all that they need, in starting order."""
         known = all_recipes() if self._recipes is None else self._recipes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.base.progress import Plain, Silent, Terminal, Timings, duration, reporting
+from harness.base.progress import Plain, Terminal, Timings, duration, reporting
 from harness.base.redact import register
 from harness.base.wait import wait_for
 
@@ -131,12 +131,3 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     plain.fail("vault", "the-root-token-value was refused")
     plain.close()
     assert "the-root-token-value" not in "".join(lines)
-
-
-def test_silence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    silent = Silent(Timings(tmp_path / "t.json"))
-    silent.start("vault", "compiling")
-    silent.update("other", "never started")
-    silent.done("vault", "built")
-    silent.fail("other", "failed")
-    assert capsys.readouterr() == ("", "")

@@ -11,10 +11,10 @@ from typing import cast
 import pytest
 
 from harness.base.errors import LabError
-from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.environment.bringup import BringUp, Options
 from harness.environment.layout import EnvironmentLayout
+from tests.fakes.progress import Silent
 
 
 @pytest.fixture

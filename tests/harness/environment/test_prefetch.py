@@ -10,11 +10,11 @@ import pytest
 
 from harness.base import process
 from harness.base.errors import UsageError
-from harness.base.progress import Silent
 from harness.base.wait import wait_for
 from harness.environment import parts
 from harness.environment.prefetch import fetching
 from harness.supply.engine import proc
+from tests.fakes.progress import Silent
 from tests.fakes.toylab import toy
 
 

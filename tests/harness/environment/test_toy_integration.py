@@ -15,7 +15,6 @@ from docker.errors import NotFound
 from harness import integrations
 from harness.base import paths
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.progress import Silent
 from harness.base.redact import Secret
 from harness.environment import parts
 from harness.environment.bringup import BringUp
@@ -30,6 +29,7 @@ from harness.supply.engine import engine
 from harness.supply.node_images import NodeImages
 from tests.fakes import toyintegration
 from tests.fakes.cluster import FakeKube
+from tests.fakes.progress import Silent
 
 Data = dict[str, Any]
 

@@ -10,13 +10,13 @@ from typing import cast, get_args
 import pytest
 
 from harness.base.errors import UsageError
-from harness.base.progress import Silent
 from harness.cli import common
 from harness.environment.bringup import BringUp, Options
 from harness.environment.layout import EnvironmentLayout
 from harness.environment.record import EnvironmentRecord
 from harness.supply import kubernetes
 from harness.supply.base import all_parts, find_part
+from tests.fakes.progress import Silent
 
 SECOND = kubernetes.releases()[1]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from harness.supply.offline import apt, debian
 from harness.supply.offline.recipe import Job, Recipe
 
-# In all three images anyway: certificates to verify with, and what apt pulls in for it.
+# In every image made of it anyway: certificates to verify with, and what apt installs for it.
 PACKAGES = ("ca-certificates",)
 
 

@@ -43,7 +43,8 @@ def listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listen]:
 
 def test_an_engine_that_answers_is_described(listen: Listen) -> None:
     listen({"/version": fake_engine.DOCKER, "/info": fake_engine.INFO})
-    found = engine.require()
+    found = engine.find()
+    assert found is not None
     assert (found.version, found.api, found.cgroup, found.storage) == (
         "20.10.24", (1, 41), "1", "overlay2",
     )  # fmt: skip
@@ -64,8 +65,6 @@ def test_no_listener_means_no_engine(
             closed.bind(str(path))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
     assert engine.find() is None
-    with pytest.raises(EnvironmentLacks, match="no container engine answers"):
-        engine.require()
 
 
 def test_missing_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +98,11 @@ def test_something_else_on_the_socket_is_one_sentence(listen: Listen) -> None:
 def test_the_api_version_is_agreed_on_once(listen: Listen) -> None:
     answers = {"/version": fake_engine.DOCKER, "/info": fake_engine.INFO}
     listen(answers)
-    engine.require()
+    assert engine.find()
     del answers["/version"]
     assert engine.client().api.api_version == "1.41", "it was not asked again"
     answers["/version"] = {**fake_engine.DOCKER, "ApiVersion": "1.43"}
-    engine.require()
+    assert engine.find()
     assert engine.client().api.api_version == "1.43", "another engine may be there by now"
 
 

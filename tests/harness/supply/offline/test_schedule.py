@@ -15,12 +15,13 @@ import pytest
 from harness.base import tasks
 from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.process import run
-from harness.base.progress import Plain, Silent, Timings
+from harness.base.progress import Plain, Timings
 from harness.base.wait import wait_for
 from harness.supply.offline import gobuild
 from harness.supply.offline.cache import Cache
 from harness.supply.offline.recipe import Job, Recipe
 from harness.supply.offline.schedule import RESUME, Schedule
+from tests.fakes.progress import Silent
 
 WAIT_FOR_A_SIGNAL = "import signal; signal.pause()"
 

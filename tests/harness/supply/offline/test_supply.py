@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.progress import Silent, Timings
+from harness.base.progress import Timings
 from harness.supply import images
 from harness.supply.base import Part, all_parts
 from harness.supply.kubernetes import releases
@@ -17,6 +17,7 @@ from harness.supply.offline.cache import Cache
 from harness.supply.offline.recipe import Job, Recipe
 from harness.supply.offline.recipes import NAMES, all_recipes
 from harness.supply.offline.supply import OfflineSupply
+from tests.fakes.progress import Silent
 
 
 class Toy(Recipe):

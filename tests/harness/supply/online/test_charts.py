@@ -12,7 +12,6 @@ import yaml
 
 from harness import integrations
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.progress import Silent
 from harness.supply import choose
 from harness.supply.base import Part, all_parts, chart_part, find_part
 from harness.supply.lock import Lock
@@ -20,6 +19,7 @@ from harness.supply.online import charts, downloads
 from harness.supply.online import supply as online
 from harness.supply.online.charts import ChartRelease
 from harness.supply.online.supply import OnlineSupply
+from tests.fakes.progress import Silent
 from tests.harness.supply.online.test_downloads import Publisher, publisher
 
 __all__ = ["publisher"]
