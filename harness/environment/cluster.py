@@ -1,9 +1,9 @@
-"""One kind cluster through pytest-kind's KindCluster, with programs and kubeconfig of ours.
+"""One kind cluster through pytest-kind's KindCluster, with its own programs and kubeconfig.
 
 pytest-kind creates and deletes; it is given the programs, because it would download
 fixed ones, and its own kubeconfig, so that a person's is never read or written. A file
 marks a cluster whose creation ran to its end: without it, whatever is there is deleted
-and made anew, because kind cannot finish what was interrupted.
+and created again, because kind cannot finish an interrupted creation.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Cluster:
         return cluster
 
     def _shim(self, kind: Path, log: Path, folder: Path) -> Path:
-        """A `kind` that works in `folder`, on our network, and writes its messages to a file.
+        """A `kind` in `folder`, on the environment's network, with its messages in a file.
 
         pytest-kind offers none of it: it inherits this process's environment and terminal.
         """
@@ -222,8 +222,8 @@ class Cluster:
 def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> bool:
     """Whether one of CoreDNS' pods is ready, and says so itself when it is asked.
 
-    Its Deployment does not tell: one of a single pod is "Available" without it. And what the
-    API has about pods of a node that was just restarted is from before.
+    Its Deployment is no evidence: with one replica it counts as "Available" without a ready
+    pod. And after a restart of the node, the API shows the pods' earlier state for a while.
     """
     return any(
         _condition(pod, "Ready")

@@ -1,6 +1,6 @@
 """The parts that environments are made of: which they are, and from which supply they come.
 
-Whoever asks for parts needs a container engine, which is where images go: it is found first.
+Images go to the container engine, so it is found, or started, before any part is provided.
 
 `lab up` asks for what one environment needs now, `lab fetch` for what the labs will need.
 """
@@ -26,12 +26,11 @@ def provide(
     progress: Progress,
     releases: Iterable[str] = (),
 ) -> tuple[Supply, Mapping[str, Provided]]:
-    """The parts of environments with these Vault flavours and integrations, and who had them.
+    """The parts of environments with these Vault flavours and integrations, and their supply.
 
     `option` is a supply's name, or "auto". `releases` are those of Kubernetes, the default
-    without any. Raises UsageError for an unknown one and
-    EnvironmentLacks when no engine or no supply can serve here; whatever a build or a download
-    raises.
+    without any. Raises UsageError for an unknown one, EnvironmentLacks when no engine or no
+    supply can serve here, and the errors of a build or a download.
     """
     of_flavours = [part for name in flavours for part in parts_of(name)]
     of_clusters = [

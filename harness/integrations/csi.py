@@ -1,10 +1,9 @@
 """The Secrets Store CSI driver and a Vault provider for it, on every node.
 
-The driver (kube-system) is upstream's in both cases. Who reads Vault differs: offline it is
-the stand-in of this project, from plain manifests; online HashiCorp's provider, from
-upstream's charts. Either way the names, the namespace `csi` and the settings are the same, so
-a lab need not know. That it works is shown by a mount, not by green lights
-(harness.integrations.csi_health).
+The driver (kube-system) is upstream's in both cases. The provider, which reads Vault, differs:
+offline it is this project's stand-in, from plain manifests; online HashiCorp's, from upstream's
+charts. Names, the namespace `csi` and settings are the same, so that labs do not depend on it.
+Readiness is shown by a trial mount (harness.integrations.csi_health).
 """
 
 from __future__ import annotations

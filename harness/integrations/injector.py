@@ -1,9 +1,10 @@
-"""The Vault Agent injector: a webhook that puts an agent into pods that ask for one.
+"""The Vault Agent injector: a webhook that adds an agent to pods that ask for one.
 
-Offline it is the stand-in of this project, from its own manifests; online HashiCorp's, from
-upstream's chart. Names, namespace and settings are the same, so a lab need not know. The
-agent that it injects is real in both cases: the image that also runs the server. That the
-injector works is shown by a server-side dry run of a pod that asks, not by green lights.
+Offline it is this project's stand-in, from its own manifests; online HashiCorp's, from
+upstream's chart. Names, namespace and settings are the same, so that labs do not depend on it. The
+agent that it injects is real in both cases: the image that also runs the server. Readiness
+is shown by a server-side dry run of a pod that asks for an agent, not by the Deployment's
+status alone.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NAMESPACE = "vault-injector"
 DEPLOYMENT = "vault-agent-injector"
 WEBHOOK = "vault-agent-injector-cfg"
 LABEL = f"app.kubernetes.io/name={DEPLOYMENT}"
-# What upstream asks for, 250m, would fill a node of two cores with four pods.
+# Upstream's default, 250m, would fill a node of two cores with four pods.
 CPU_REQUEST = "20m"
 
 AGENT = "vault-agent"
@@ -108,7 +109,7 @@ def chart_values(context: InstallContext) -> dict[str, Any]:
         "injector": {
             "enabled": True,
             "replicas": 2,
-            # The chart would never put two replicas on one node, and a lab has one.
+            # The chart never puts two replicas on one node, and the cluster has one node.
             "affinity": "",
             "image": chart_image(context.provided["injector"]) | {"pullPolicy": "IfNotPresent"},
             "agentImage": chart_image(context.provided["vault"]),
@@ -124,7 +125,7 @@ def chart_values(context: InstallContext) -> dict[str, Any]:
 def wait_until_serving(kube: Kube) -> None:
     """Wait until every replica is the present version, ready, and no older pod is left.
 
-    A pod that is on its way out serves on for some seconds, with the settings it had.
+    A terminating pod still serves for some seconds, with the settings that it started with.
     Raises GaveUp with the pods' events and logs.
     """
     wait_for(
@@ -192,8 +193,8 @@ def _webhook_last(file: Path) -> tuple[bool, str]:
 
 
 def _checksum(context: InstallContext) -> str:
-    told = [*sorted(settings(context).items()), context.provided["standins"].digest]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    inputs = [*sorted(settings(context).items()), context.provided["standins"].digest]
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
 
 
 def _explain(kube: Kube) -> str:

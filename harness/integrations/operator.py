@@ -1,9 +1,9 @@
 """The Vault Secrets Operator: custom resources in, Kubernetes Secrets out.
 
-Offline it is the stand-in of this project, from plain manifests; online HashiCorp's, from
-its chart. The names of namespace, Deployment and kinds are the same, so a lab need not know.
-That it works is shown by a trial: a VaultConnection in its namespace must become valid, which
-passes through the API server, the operator, DNS and Vault's certificate.
+Offline it is this project's stand-in, from plain manifests; online HashiCorp's, from its chart.
+Namespace, Deployment and kinds have the same names, so that labs do not depend on it. Readiness
+is shown by a trial: a VaultConnection in its namespace must become valid, which takes the API
+server, the operator, DNS and Vault's certificate.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Postgres:
         )
 
     def connect(self, user: str = "", password: str = "") -> psycopg.Connection[tuple[object, ...]]:
-        """A connection from this machine; the superuser's unless told otherwise.
+        """A connection from this machine; the superuser's unless `user` is given.
 
         Raises psycopg.OperationalError with the server's own words when it is refused.
         """
@@ -105,7 +105,7 @@ class PostgresIntegration(Integration):
         return how
 
     def wait_until_ready(self, context: InstallContext) -> str:
-        """Wait until it accepts connections, and lead pods to it."""
+        """Wait until it accepts connections, and give pods a Service for it."""
         name = _container_name(context)
         server = _server(context.folder)
         wait_for(

@@ -1,8 +1,8 @@
-"""A second Vault beside the first, for what only shows with two: whose outage is whose.
+"""A second Vault beside the first, for labs about clients of two servers and the outage of one.
 
 The same server as the environment's own, with a CA, keys and an audit file of its own. Pods
-reach it as https://second-vault.vault.svc:8200. Nothing of it is in a lab's inventory: a step
-that writes to it undoes that itself.
+reach it as https://second-vault.vault.svc:8200. A lab's snapshots leave it out: a step
+that writes to it has an undo of its own.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class SecondVault:
         return cls(http, POD_ADDR, server.ca, server.audit_log, server, record.port)
 
     def stop(self) -> None:
-        """End its container: for pods it is away, without so much as a refusal."""
+        """Stop its container: connections of pods time out, no server refuses them."""
         self.server.stop()
 
     def start(self, kubeconfig: Path) -> None:
-        """Start it again, for pods too; it is sealed then, as every Vault after a start."""
+        """Start it again, for pods too; it is sealed, as every Vault is after a start."""
         if self.server.start(self.port):
             # The engine may have given it another address.
-            _lead_pods(Kube(kubeconfig, "vault", lambda: self.server.labels), self.server)
+            _publish(Kube(kubeconfig, "vault", lambda: self.server.labels), self.server)
 
     def unseal(self) -> None:
         """Unseal with the key that the environment keeps, and wait until it is active."""
@@ -97,7 +97,7 @@ class SecondVaultIntegration(Integration):
     about = "a second Vault beside the cluster"
 
     def apply(self, context: InstallContext) -> str:
-        """Make, start or unseal the container, and lead pods to it."""
+        """Make, start or unseal the container, and give pods a Service for it."""
         flavour = context.flavour
         server = VaultServer(context.environment, flavour, context.folder, context.network, NAME)
         context.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -106,7 +106,7 @@ class SecondVaultIntegration(Integration):
         image = context.provided[flavour.part].image
         done = server.up(image, port, new_vault=context.new_vault)
         _Record(context.environment, flavour.name, context.network, port).write(context.folder)
-        _lead_pods(context.kube("vault"), server)
+        _publish(context.kube("vault"), server)
         return f"{flavour.name} container, {done}"
 
     def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> SecondVault:
@@ -114,6 +114,6 @@ class SecondVaultIntegration(Integration):
         return SecondVault.of(state, on_call)
 
 
-def _lead_pods(kube: Kube, server: VaultServer) -> None:
+def _publish(kube: Kube, server: VaultServer) -> None:
     for document in outside_service("vault", NAME, server.ip(), 8200, "https"):
         kube.apply(document)

@@ -1,9 +1,9 @@
-"""A dev Vault as a testcontainers container: TLS, file audit, a random root token.
+"""A Vault for the labs as a testcontainers container: TLS, file audit, a random root token.
 
-"Dev" means made for the labs: one unseal key, kept in the state folder, and nothing to
-install. It is not Vault's `-dev` mode, which has no TLS of ours and forgets all on a
-restart: this server keeps its data in a volume, so that it can be stopped, sealed and
-started again like a real one. `up` brings it from whatever state to unsealed.
+It has one unseal key, kept in the state folder. It is not Vault's `-dev` mode, which has no
+certificate of the labs' CA and loses its data at a restart: this server keeps its data in a
+volume, so that it can be stopped, sealed and started again like a real one. `up` brings it
+from any state to unsealed; only `down` removes the data.
 """
 
 from __future__ import annotations
