@@ -168,5 +168,8 @@ async def transformation(context: Context, key: Key) -> float | None:
         text = "Failed to validate configured templates: " + "\n".join(faults)
         context.recorder.event(obj, Reason.INVALID_CONFIGURATION, text, warning=True)
     changes = {"valid": not faults, "error": "\n".join(faults)}
+    seen = {entry.get("observedGeneration") for entry in model.status(obj).get("conditions") or []}
     await report(context, obj, changes, healthy=not faults)
+    if not faults and model.generation(obj) not in seen:
+        context.transformed(key)
     return after

@@ -6,7 +6,7 @@ changed), `add_finalizer` and `release` guard deletion. No decision about secret
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class Context:
     operator_namespace: str
     pod_uid: str = ""
     exclude_raw: bool = False
+    # Told of each SecretTransformation whose new content is valid.
+    transformed: Callable[[Key], None] = lambda _: None
     # Keys whose next reconcile must sync: annotations, labels, transformations, lost tokens.
     forced: set[Key] = field(default_factory=set)
 

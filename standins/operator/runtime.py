@@ -97,6 +97,7 @@ class Operator:
             self.context.forced,
             lambda obj: configs.connection_changed(self.context, obj),
         )
+        self.context.transformed = self.triggers.transformed
 
     def _controller(self, kind: str, work: Any, workers: int = _CONFIG_WORKERS) -> Controller:
         async def reconcile(key: Key) -> float | None:

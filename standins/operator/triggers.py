@@ -84,12 +84,14 @@ class Triggers:
             for auth in self._store.all(model.AUTH):
                 if model.spec(auth).get("vaultAuthGlobalRef") is not None:
                     self._queues[model.AUTH].add(model.key_of(model.AUTH, auth))
-        elif kind == model.TRANSFORMATION:
-            where = (key.namespace, key.name)
-            for user_kind in model.SYNCABLE:
-                for user in self._store.all(user_kind):
-                    if where in transform.references(user):
-                        self._force(model.key_of(user_kind, user), _SPREAD)
+
+    def transformed(self, key: Key) -> None:
+        """A SecretTransformation has new content, and that is valid: its users are synced."""
+        where = (key.namespace, key.name)
+        for user_kind in model.SYNCABLE:
+            for user in self._store.all(user_kind):
+                if where in transform.references(user):
+                    self._force(model.key_of(user_kind, user), _SPREAD)
 
     def _force(self, key: Key, spread: float) -> None:
         self._forced.add(key)

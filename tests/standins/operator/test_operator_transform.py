@@ -97,10 +97,11 @@ def test_a_shared_transformation_reaches_its_users() -> None:
                     "excludes": ["^password$"],
                 },
             )
-            assert w.queued(VSS, "config")
+            assert not w.queued(VSS, "config"), "not before it is found valid"
             await w.run(VSS, "config")
             assert "invalid state" in w.events.text(Reason.TRANSFORMATION_ERROR)
             await w.run(model.TRANSFORMATION, "urls")
+            assert w.queued(VSS, "config")
             await w.run(VSS, "config")
             assert set(w.secret("config")) == {"DSN", "user", "port", "_raw"}
             assert w.secret("config")["DSN"] == "ada@db"
@@ -108,9 +109,17 @@ def test_a_shared_transformation_reaches_its_users() -> None:
             w.kube.edit(
                 model.TRANSFORMATION, APP, "urls", {"spec": {"templates": {"dsn": {"text": "new"}}}}
             )
+            await w.run(model.TRANSFORMATION, "urls")
             assert w.queued(VSS, "config")
             await w.run(VSS, "config")
             assert w.secret("config")["DSN"] == "new"
+            w.drain()
+            await w.run(model.TRANSFORMATION, "urls")
+            assert not w.queued(VSS, "config"), "nothing new"
+            broken = {"spec": {"templates": {"dsn": {"text": "{{ nosuch }}"}}}}
+            w.kube.edit(model.TRANSFORMATION, APP, "urls", broken)
+            await w.run(model.TRANSFORMATION, "urls")
+            assert not w.queued(VSS, "config"), "what is invalid reaches nobody at once"
 
     play(scene)
 

@@ -109,6 +109,9 @@ class World:
             while not controller._ready.empty():
                 controller._ready.get_nowait()
             controller._waiting.clear()
+            for timer in controller._timers.values():
+                timer.cancel()
+            controller._timers.clear()
 
     def ready(self) -> None:
         """A connection, an auth for everybody and the app's service account."""
