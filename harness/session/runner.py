@@ -167,10 +167,11 @@ class Runner:
         self._store(nearest, stored["inventory"])
         # Without a stored state right before this step the earlier steps are done again.
         if nearest is not step:
-            self.solve_through(
-                self.lab.steps[step.number - 2],
-                on_done=lambda one, _: done.append(f"did step {one.id} again"),
-            )
+            with self.context.quiet():
+                self.solve_through(
+                    self.lab.steps[step.number - 2],
+                    on_done=lambda one, _: done.append(f"did step {one.id} again"),
+                )
         return done
 
     def reset(self) -> list[str]:

@@ -8,25 +8,32 @@ from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import expect_mounted, find_in_etcd, pod
-
-CONTROL = "control"
+from labs.lab02_csi.volumes import expect_mounted, find_in_etcd
 
 
 @csi.step(
     "Look into etcd",
+    minutes=6,
+    goals=[
+        "there is an ordinary Secret control",
+        "a pod has the password of Vault in a file",
+        "the value of the ordinary Secret lies in etcd's files, in the clear",
+        "the password that the pod has is in none of etcd's files",
+        "no other Kubernetes Secret is in the namespace",
+    ],
     hints=[
-        "A look that finds nothing proves nothing, unless it could have found something. Make "
-        "an ordinary Secret `control` whose key value is `lab.secret('control')`, and a pod "
-        "`plain` with the volume /secrets of class app.",
-        "`find_in_etcd(lab, value)` searches etcd's files on the node for a value; try it with "
-        "`lab.secret('control')` and with `lab.secret('app')`.",
+        "A look that finds nothing proves nothing, unless it could have found something: that is "
+        "what the Secret control is for. Its value lies under the key `value`.",
+        "What does `kubectl get secret control -o yaml` show? It is not the value itself; "
+        "lab 00 began with that.",
+        "base64 -d, and -field=password",
     ],
 )
 def look_into_etcd(lab: LabContext) -> None:
     """
-    The pod has its password. Is it in **etcd** now? We search etcd's own files on the node,
-    database and log, for the value. That is what somebody has who takes a disk or a backup.
+    The pod `web` has its password. Is it in **etcd** now? We search etcd's own files on the
+    node, database and log, for the value. That is what somebody has who takes a disk or a
+    backup.
 
     So that the answer *no* means something, there is a control: an ordinary Kubernetes
     Secret with another value. It is found at once, as it is: what `kubectl get secret` shows
@@ -35,38 +42,38 @@ def look_into_etcd(lab: LabContext) -> None:
     What etcd does hold of the volume: the class (paths, no values), and for each pod a status
     with a version of each file. The version is an HMAC under a key of the provider's own,
     so that nobody can try out which password gives it.
+
+    The node is a container here, so `docker exec` reaches its disk. The value travels by
+    standard input: anybody on the machine can see a command line.
     """
-    lab.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": CONTROL},
-            "data": {"value": base64.b64encode(lab.secret("control").encode()).decode()},
-        }
-    )
-    lab.kube.apply(pod(lab, "plain", {"/secrets": "app"}))
-    lab.kube.wait_for_pod("plain")
-    for what, value in (
-        ("the Kubernetes Secret", lab.secret("control")),
-        ("the file in the pod", lab.secret("app")),
-    ):
-        found = find_in_etcd(lab, value)
-        print(f"{what}: in {len(found)} of etcd's files", *found)
+    lab.sh("""
+kubectl create secret generic control \
+  --from-literal=value=$(head -c 12 /dev/urandom | base64)
+kubectl get secret control -o jsonpath='{.data.value}' |
+  base64 -d |  #?(base64 -d) what makes the value of what kubectl shows?
+  docker exec -i $NODE grep -rlF -f - /var/lib/etcd/member
+""")
+    lab.sh("""
+vault kv get -mount=$NAMESPACE-kv -field=password app |  #?(password) what the pod has as a file
+  docker exec -i $NODE grep -rlF -f - /var/lib/etcd/member ||
+  echo "in none of etcd's files"
+""")
 
 
 @look_into_etcd.check
 def _(lab: LabContext) -> None:
-    expect(lab.kube.get("Secret", CONTROL), "there is an ordinary Secret control")
-    expect_mounted(lab, "plain")
+    control = (lab.kube.get("Secret", "control") or {}).get("data") or {}
+    expect(control.get("value"), "there is an ordinary Secret control", found=sorted(control))
+    expect_mounted(lab, "web")
     expect(
-        file_sum(lab, "plain", "/secrets/password") == lab.fingerprint(lab.secret("app")),
+        file_sum(lab, "web", "/secrets/password") == lab.fingerprint(lab.secret("app")),
         "a pod has the password of Vault in a file",
     )
-    found = find_in_etcd(lab, lab.secret("control"))
+    found = find_in_etcd(lab, base64.b64decode(control["value"]).decode())
     expect(
         found, "the value of the ordinary Secret lies in etcd's files, in the clear", found=found
     )
     found = find_in_etcd(lab, lab.secret("app"))
     expect(not found, "the password that the pod has is in none of etcd's files", found=found)
     names = [secret["metadata"]["name"] for secret in lab.kube.list("Secret")]
-    expect(names == [CONTROL], "no other Kubernetes Secret is in the namespace", found=names)
+    expect(names == ["control"], "no other Kubernetes Secret is in the namespace", found=names)

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import json
-import time
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import API, CLASS, STATUS, expect_mounted, pod, secret_class, way_in
+from labs.lab02_csi.volumes import API, CLASS, STATUS, expect_mounted, way_in
 
 
 @csi.step(
     "Mount a secret",
+    minutes=8,
+    goals=[
+        "there is a SecretProviderClass app",
+        "pod web runs: all its volumes are mounted",
+        "/secrets is a tmpfs: in memory, and read-only",
+        "the file password holds the value of Vault (compared by SHA-256)",
+        "the file decoded holds the value of Vault (compared by SHA-256)",
+        "the file username holds the user's name",
+        "the file conf/name holds the user's name",
+        "one file has the mode asked for, 444, the others 644",
+        "all.json is the whole answer of Vault",
+        "Vault saw the pod's own account log in",
+    ],
     hints=[
-        "`secret_class(lab, 'app', objects)` makes the class; an object has objectName (the "
-        "file), secretPath (with `data/`) and secretKey. `pod(lab, 'web', {'/secrets': 'app'})` "
-        "makes a pod that mounts it.",
-        "Five files: password (filePermission: 0444), username, conf/name (the username again, "
-        "in a folder), decoded (secretKey encoded, encoding: base64), all.json (no secretKey).",
-        "kubectl -n lab02 describe pod web, when it does not start: the event FailedMount.",
+        "Step 2 made the role and the secrets: `vault list auth/lab02-kubernetes/role`, "
+        "`vault kv get lab02-kv/app`. The request path of a secret stands at the top of the "
+        "answer, under `Secret Path`.",
+        "When the pod does not start, `kubectl describe pod web` says why: the event FailedMount. "
+        "`kubectl get csidriver` knows the name of the driver.",
+        "roleName: app; secretPath: $NAMESPACE-kv/data/app; encoding: base64; in the pod "
+        "serviceAccountName: app, driver: secrets-store.csi.k8s.io, secretProviderClass: app.",
     ],
 )
 def mount_secret(lab: LabContext) -> None:
@@ -39,25 +52,74 @@ def mount_secret(lab: LabContext) -> None:
     - `encoding: base64` decodes before it writes; `filePermission` is an octal number, as for
       chmod. Files belong to root, so a mode of 0400 would be of no use to this pod.
     """
-    path = lab.path("kv", "data", "app")
-    lab.kube.apply(
-        secret_class(
-            lab,
-            "app",
-            f"""
-- {{objectName: password, secretPath: {path}, secretKey: password, filePermission: 0444}}
-- {{objectName: username, secretPath: {path}, secretKey: username}}
-- {{objectName: conf/name, secretPath: {path}, secretKey: username}}
-- {{objectName: decoded, secretPath: {path}, secretKey: encoded, encoding: base64}}
-- {{objectName: all.json, secretPath: {path}}}
-""",
-        )
-    )
-    started = time.monotonic()
-    lab.kube.apply(pod(lab, "web", {"/secrets": "app"}))
-    lab.kube.wait_for_pod("web")
-    print(f"from creation to a readable secret: {time.monotonic() - started:.1f} s")
-    print(lab.kube.exec("web", "grep ' /secrets ' /proc/mounts; ls -lA /secrets"))
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: app
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: app  #? the role of this auth method that knows the pod's account
+    objects: |
+      - objectName: password
+        secretPath: $NAMESPACE-kv/data/app  #? the request path of the secret
+        secretKey: password
+        filePermission: 0444
+      - objectName: username
+        secretPath: $NAMESPACE-kv/data/app
+        secretKey: username
+      - objectName: conf/name
+        secretPath: $NAMESPACE-kv/data/app
+        secretKey: username
+      - objectName: decoded
+        secretPath: $NAMESPACE-kv/data/app
+        secretKey: encoded
+        encoding: base64  #? how the value is encoded in Vault
+      - objectName: all.json
+        secretPath: $NAMESPACE-kv/data/app
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+spec:
+  serviceAccountName: app  #? the account whose token kubelet hands to the driver
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 1000
+    seccompProfile: {type: RuntimeDefault}
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
+    volumeMounts:
+    - name: secrets
+      mountPath: /secrets
+      readOnly: true
+  volumes:
+  - name: secrets
+    csi:
+      driver: secrets-store.csi.k8s.io  #? the name of the driver
+      readOnly: true
+      volumeAttributes:
+        secretProviderClass: app  #? the class that lists the files
+""")
+    lab.sh("time kubectl wait pod/web --for=condition=Ready --timeout=60s")
+    lab.sh("""
+kubectl exec web -- grep ' /secrets ' /proc/mounts
+kubectl exec web -- ls -lA /secrets
+kubectl exec web -- sha256sum /secrets/password
+""")
 
 
 @mount_secret.check

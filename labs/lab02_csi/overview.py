@@ -19,7 +19,19 @@ ROLES = (
 
 @csi.step(
     "Who does what",
+    minutes=5,
     observe=True,
+    goals=[
+        "the driver is told whose volume it fills",
+        "it is called again for mounted volumes",
+        "it gets the pod's token for the audience vault",
+        "kubelet on every node knows the driver",
+        "kube-system/csi-secrets-store is ready on every node",
+        "csi/vault-csi-provider is ready on every node",
+        "the kind secretproviderclasses is served",
+        "the kind secretproviderclasspodstatuses is served",
+        "the cluster roles for people and driver are there",
+    ],
     hints=[
         "kubectl get csidriver secrets-store.csi.k8s.io -o yaml; kubectl get csinode -o yaml; "
         "kubectl get daemonset -A",
@@ -43,8 +55,20 @@ def who_does_what(lab: LabContext) -> None:
     - `requiresRepublish`: call again, every minute or so, for volumes that are mounted
       already. Rotation lives on that.
 
-    Nothing is to be done in this step but to look.
+    Just look around; this step changes nothing.
     """
+    lab.sh("kubectl get csidriver secrets-store.csi.k8s.io -o yaml")
+    lab.sh("""
+kubectl get csinode -o custom-columns='NODE:.metadata.name,DRIVERS:.spec.drivers[*].name'
+kubectl get daemonset --all-namespaces
+kubectl api-resources --api-group=secrets-store.csi.x-k8s.io
+""")
+    picture = lab.folder / "who-does-what.png"
+    lab.show(draw_parts("From a pod with a csi volume to its first container", picture))
+
+
+@who_does_what.check
+def _(lab: LabContext) -> None:
     found = lab.kube.get("CSIDriver", DRIVER, api_version="storage.k8s.io/v1") or {}
     spec = found.get("spec") or {}
     expect(spec.get("podInfoOnMount"), "the driver is told whose volume it fills", found=spec)
@@ -53,9 +77,13 @@ def who_does_what(lab: LabContext) -> None:
     expect("vault" in audiences, "it gets the pod's token for the audience vault", found=audiences)
 
     # Does kubelet on each node know it, and do driver and provider run there?
-    for node in lab.kube.list("CSINode", api_version="storage.k8s.io/v1"):
-        drivers = [entry["name"] for entry in (node.get("spec") or {}).get("drivers") or []]
-        expect(DRIVER in drivers, f"kubelet on {node['metadata']['name']} knows the driver")
+    nodes = lab.kube.list("CSINode", api_version="storage.k8s.io/v1")
+    without = [
+        node["metadata"]["name"]
+        for node in nodes
+        if DRIVER not in [entry["name"] for entry in (node.get("spec") or {}).get("drivers") or []]
+    ]
+    expect(nodes and not without, "kubelet on every node knows the driver", found=without)
     for namespace, name in ((DRIVER_NAMESPACE, "csi-secrets-store"), ("csi", "vault-csi-provider")):
         status = (lab.kube.get("DaemonSet", name, namespace) or {}).get("status") or {}
         expect(
@@ -72,6 +100,3 @@ def who_does_what(lab: LabContext) -> None:
         expect(version in served, f"the kind {plural} is served", found=served)
     missing = [role for role in ROLES if not lab.kube.get("ClusterRole", role)]
     expect(not missing, "the cluster roles for people and driver are there", found=missing)
-
-    picture = lab.folder / "who-does-what.png"
-    lab.show(draw_parts("From a pod with a csi volume to its first container", picture))
