@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -25,6 +25,7 @@ Stop = Callable[[], None]
 
 # How long a task may take to notice its end. Its thread does not keep the process alive.
 JOIN_SECONDS = 2.0
+LOOK_SECONDS = 0.5
 
 _current: ContextVar[End | None] = ContextVar("end", default=None)
 
@@ -154,9 +155,13 @@ class Group(Generic[T]):
 
     def next(self) -> Outcome[T]:
         """The outcome of the task that finishes next; blocks until there is one."""
-        outcome = self._outcomes.get()
-        del self.running[outcome.name]
-        return outcome
+        while True:
+            # A signal that arrives while this thread is about to block would be seen only
+            # after it: Ctrl-C would come back with the next outcome, minutes later.
+            with suppress(queue.Empty):
+                outcome = self._outcomes.get(timeout=LOOK_SECONDS)
+                del self.running[outcome.name]
+                return outcome
 
 
 def side_by_side(tasks: Mapping[str, Callable[[], T]], at_once: int | None = None) -> dict[str, T]:

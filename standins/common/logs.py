@@ -7,11 +7,13 @@ token, a parameter map or a file's content to a logger.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 from datetime import UTC, datetime
+from math import isfinite
+
+from standins.common import gojson
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@%+-]+")
 LEVELS = {
@@ -54,7 +56,8 @@ class JsonLines(logging.Formatter):
         head |= {"@module": record.name, "@message": record.getMessage()}
         if record.exc_info:
             head["trace"] = self.formatException(record.exc_info)
-        return json.dumps(head | getattr(record, "pairs", {}), default=str)
+        pairs = {key: _plain(value) for key, value in getattr(record, "pairs", {}).items()}
+        return gojson.dumps(head | pairs, escape=False)
 
 
 class Log:
@@ -84,9 +87,16 @@ class Log:
         self._logger.error(message, extra={"pairs": pairs}, exc_info=True)
 
 
+def _plain(value: object) -> object:
+    """A value that JSON has; NaN and Infinity become texts."""
+    if value is None or isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    return str(value)
+
+
 def quote(text: str) -> str:
     """`text` as it is when it is one plain word, else as a JSON string."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else gojson.text_of(text)
 
 
 def configure(level: str, style: str = "standard") -> None:

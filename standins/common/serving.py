@@ -90,47 +90,47 @@ async def grpc_socket(
         Path(endpoint).unlink(missing_ok=True)
 
 
-Problem = Callable[[], Awaitable[str]]
+# The status and the text of a page.
+Page = Callable[[], Awaitable[tuple[int, str]]]
+
+
+def health(problem: Callable[[], Awaitable[str]] | None = None, failing: int = 500) -> Page:
+    """A page that says "ok" while `problem()` is "", else that text with status `failing`."""
+
+    async def page() -> tuple[int, str]:
+        found = await problem() if problem else ""
+        return (failing, found) if found else (200, "ok")
+
+    return page
 
 
 @asynccontextmanager
-async def health_page(address: str, path: str, problem: Problem) -> AsyncIterator[None]:
-    """Answer `path` on "[host]:port" until the block ends. Raises CannotServe.
-
-    The answer is 200 while `problem()` returns "", else 500 with that text.
-    """
-    async with health_pages(address, {path: problem}):
-        yield
-
-
-@asynccontextmanager
-async def health_pages(
-    address: str, pages: Mapping[str, Problem], *, failing: int = 500
-) -> AsyncIterator[None]:
-    """Several such pages by their paths, with the status of a failure. Raises CannotServe."""
+async def text_pages(address: str, pages: Mapping[str, Page]) -> AsyncIterator[None]:
+    """Serve pages by their paths on "[host]:port" until the block ends. Raises CannotServe."""
     host, _, port = address.rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise CannotServe(f"health address {address!r} is not [host]:port")
     app = web.Application()
-    for path, problem in pages.items():
-        app.router.add_get(path, _page(problem, failing))
+    for path, page in pages.items():
+        app.router.add_get(path, _handler(page))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         try:
+            # Without a host it is every address, which in a pod is the pod's own.
             await web.TCPSite(runner, host.strip("[]") or None, int(port)).start()
         except OSError as error:
             reason = errno.errorcode.get(error.errno or 0, type(error).__name__)
             raise CannotServe(f"health address {address}: cannot listen ({reason})") from None
-        log.info("health page", address=address, paths=",".join(pages))
+        log.info("serving pages", address=address, paths=",".join(pages))
         yield
     finally:
         await runner.cleanup()
 
 
-def _page(problem: Problem, failing: int) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(request: web.Request) -> web.Response:
-        found = await problem()
-        return web.Response(status=failing if found else 200, text=found or "ok")
+def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        status, text = await page()
+        return web.Response(status=status, text=text)
 
     return answer

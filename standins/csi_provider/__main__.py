@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 
 import yaml
 
+from standins.common import gojson
 from standins.common.account import Access, NoAccount, in_cluster
 from standins.common.flags import BadFlag, read
 from standins.common.kube import Kube
@@ -56,7 +56,7 @@ def describe(output: str) -> str:
     about = {"runtimeName": RUNTIME_NAME, "gitVersion": VERSION, "standIn": True}
     if output == "yaml":
         return str(yaml.safe_dump(about, sort_keys=False)).rstrip()
-    return json.dumps(about, indent=2 if output == "json-pretty" else None)
+    return gojson.dumps(about, indent=2 if output == "json-pretty" else 0)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from standins.common.serving import grpc_socket, health_page
+from standins.common.serving import grpc_socket, health, text_pages
 from standins.csi_provider.mount import Provider
 
 
@@ -14,10 +14,6 @@ async def serving(provider: Provider, endpoint: str, health_address: str) -> Asy
     """Serve until the block ends. Raises CannotServe."""
     async with (
         grpc_socket(provider.handlers(), endpoint),
-        health_page(health_address, "/health/ready", _no_problem),
+        text_pages(health_address, {"/health/ready": health()}),
     ):
         yield
-
-
-async def _no_problem() -> str:
-    return ""

@@ -8,8 +8,9 @@ make names up.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+
+from standins.common import gojson
 
 PREFIX = "vault_agent_injector"
 BUCKETS = (5, 10, 25, 50, 75, 100, 250, 500, 1000, 2500, 5000, 7500, 10000)
@@ -72,4 +73,4 @@ def _head(name: str, kind: str, about: str) -> list[str]:
 
 def _quoted(text: str) -> str:
     # Escaping of backslash, quote and newline is the same in JSON.
-    return json.dumps(text)
+    return gojson.dumps(text, escape=False)

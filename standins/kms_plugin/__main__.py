@@ -9,7 +9,7 @@ from pathlib import Path
 
 from standins.common.flags import BadFlag, read
 from standins.common.logs import Log, configure
-from standins.common.serving import CannotServe, grpc_socket, health_pages, stop_signal
+from standins.common.serving import CannotServe, grpc_socket, health, stop_signal, text_pages
 from standins.kms_plugin.api import HEALTHY, LARGEST_REQUEST
 from standins.kms_plugin.flags import PROGRAM, Flags
 from standins.kms_plugin.login import Session
@@ -41,9 +41,6 @@ async def run(flags: Flags, stop: asyncio.Event) -> None:
         found = healthz(await watch.look(flags.timeout))
         return "" if found == HEALTHY else found
 
-    async def alive() -> str:
-        return ""
-
     async with AsyncExitStack() as stack:
         stack.push_async_callback(vault.close)
         stack.push_async_callback(session.revoke)
@@ -54,10 +51,8 @@ async def run(flags: Flags, stop: asyncio.Event) -> None:
             grpc_socket(handlers, flags.socket, mode=SOCKET_MODE, options=options)
         )
         if flags.health_listen:
-            pages = {"/healthz": unhealthy, "/livez": alive}
-            await stack.enter_async_context(
-                health_pages(flags.health_listen, pages, failing=UNAVAILABLE)
-            )
+            pages = {"/healthz": health(unhealthy, UNAVAILABLE), "/livez": health()}
+            await stack.enter_async_context(text_pages(flags.health_listen, pages))
         await stop.wait()
 
 

@@ -10,6 +10,7 @@ from standins.common.account import NoAccount
 from standins.common.election import LeadershipLost
 from standins.common.flags import BadFlag
 from standins.common.logs import Log, configure
+from standins.common.serving import CannotServe
 from standins.operator import options, runtime, uninstall, watching
 
 log = Log("standins.operator")
@@ -31,7 +32,7 @@ def main() -> int:
     code = 0
     try:
         asyncio.run(_uninstall(chosen) if chosen.uninstall else runtime.run(chosen))
-    except* (LeadershipLost, NoAccount) as ended:
+    except* (LeadershipLost, NoAccount, CannotServe) as ended:
         log.error(str(ended.exceptions[0]))
         code = 1
     return code

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,7 +100,7 @@ class TemplateEngine:
             raise TemplateError("the templates and their data are larger than 16 MiB")
         async with self._lock:
             answer = await self._exchange(line)
-        found: dict[str, Any] = json.loads(answer)
+        found: dict[str, Any] = gojson.parse(answer)
         if found.get("error"):
             raise TemplateError(found["error"])
         return found

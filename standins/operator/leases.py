@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from standins.common import gojson
 from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
 from standins.common.vault import VaultError
@@ -58,7 +58,7 @@ class Token:
 
     def line(self) -> str:
         """The ledger's entry."""
-        return json.dumps({"accessor": self.accessor, "auth": self.auth, "ns": self.namespace})
+        return gojson.dumps({"accessor": self.accessor, "auth": self.auth, "ns": self.namespace})
 
 
 class LeaseKeeper:
@@ -121,7 +121,7 @@ class LeaseKeeper:
         """Read what an earlier process left; returns how many tokens that are."""
         secret = await self._kube.find("Secret", self._namespace, LEDGER)
         for token_id, encoded in ((secret or {}).get("data") or {}).items():
-            entry = json.loads(base64.b64decode(encoded))
+            entry = gojson.parse(base64.b64decode(encoded))
             self._tokens[token_id] = Token(token_id, entry["accessor"], entry["auth"], entry["ns"])
         return len(self._tokens)
 

@@ -16,8 +16,8 @@ from standins.common.account import Access
 from standins.common.election import Election
 from standins.common.kube import Kube, KubeError
 from standins.common.logs import Log
-from standins.common.serving import stop_signal
-from standins.operator import configs, dynamic, model, pki, probes, static, watching
+from standins.common.serving import Page, health, stop_signal, text_pages
+from standins.operator import configs, dynamic, model, pki, static, watching
 from standins.operator.clients import ClientCache, ClientRefused
 from standins.operator.connections import Connections
 from standins.operator.context import Context
@@ -25,6 +25,7 @@ from standins.operator.drift import Fingerprints
 from standins.operator.events import KubeRecorder
 from standins.operator.gotemplate import TemplateEngine
 from standins.operator.leases import LeaseKeeper
+from standins.operator.metrics import Sample, rendered
 from standins.operator.model import Key
 from standins.operator.options import Options
 from standins.operator.queueing import Controller, Reconcile
@@ -160,9 +161,9 @@ class Operator:
             raise ClientRefused(str(error), missing=True) from error
         return await self.context.clients.get_for(merged, namespace)
 
-    def samples(self) -> list[probes.Sample]:
+    def samples(self) -> list[Sample]:
         """The metrics."""
-        found: list[probes.Sample] = [
+        found: list[Sample] = [
             ("vso_standin_vault_requests_total", "", self.context.connections.requests),
             ("vso_standin_vault_logins_total", "", self.context.clients.logins),
             ("vso_standin_vault_clients", "", len(self.context.clients.live())),
@@ -206,16 +207,33 @@ async def run(options: Options) -> None:
         operator = Operator(kube, options)
         identity = f"{options.pod_name or 'operator'}_{options.pod_uid or 'local'}"
         election = Election(apart, options.namespace, LEASE, identity)
-        served = await probes.serve(options.probe_port, options.metrics_port, operator.samples)
-        try:
-            await _until(stop, operator, _lead(operator, kube, election, stop))
-        finally:
-            await operator.close()
-            if options.leader_elect:
-                await election.resign()
-            for runner in served:
-                await runner.cleanup()
-            log.info("stopped")
+        async with contextlib.AsyncExitStack() as served:
+            for port, pages in _pages(operator).items():
+                if port:
+                    await served.enter_async_context(text_pages(f":{port}", pages))
+            try:
+                await _until(stop, operator, _lead(operator, kube, election, stop))
+            finally:
+                await operator.close()
+                if options.leader_elect:
+                    await election.resign()
+                log.info("stopped")
+
+
+def _pages(operator: Operator) -> dict[int, dict[str, Page]]:
+    """The pages by their ports; port 0 is for none.
+
+    /healthz answers while the event loop turns. So does /readyz, also on a replica that waits
+    to lead: a rollout of the operator has to finish.
+    """
+
+    async def metrics() -> tuple[int, str]:
+        return 200, rendered(operator.samples())
+
+    return {
+        operator.options.probe_port: {"/healthz": health(), "/readyz": health()},
+        operator.options.metrics_port: {"/metrics": metrics},
+    }
 
 
 async def _lead(operator: Operator, kube: Kube, election: Election, stop: asyncio.Event) -> None:

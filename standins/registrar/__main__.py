@@ -18,7 +18,7 @@ import grpc.aio
 
 from standins.common.flags import BadFlag, flag, read
 from standins.common.logs import Log, configure
-from standins.common.serving import CannotServe, grpc_socket, health_page, stop_signal
+from standins.common.serving import CannotServe, grpc_socket, health, stop_signal, text_pages
 from standins.registrar.identity import BadDriver, Driver
 from standins.registrar.registration import Registration, problem
 
@@ -62,7 +62,9 @@ async def run(flags: Flags, stop: asyncio.Event) -> None:
         await stack.enter_async_context(grpc_socket(registration.handlers(), str(socket)))
         if flags.http_endpoint:
             await stack.enter_async_context(
-                health_page(flags.http_endpoint, "/healthz", lambda: problem(driver, socket))
+                text_pages(
+                    flags.http_endpoint, {"/healthz": health(lambda: problem(driver, socket))}
+                )
             )
         await _first(stop, registration.refused)
         if registration.reason:

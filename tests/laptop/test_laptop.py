@@ -50,19 +50,21 @@ def laptop() -> Iterator[Laptop]:
     try:
         with reporting() as progress:
             provided = publishers.parts(progress)
+            kubectl = OfflineSupply().provide(["kubectl"], progress)["kubectl"].path
             engine = current_engine.programs(progress)
+        assert kubectl is not None
         publishers.fill_registry(folder / "registry", provided)
         publishers.write_releases(folder / "website", provided)
         publishers.write_chart(folder / "website")
         publishers.write_wheels(folder / "wheels")
-        containerd = OfflineSupply().entries(["kubectl"])["kubernetes"] / "bin"
         yield Laptop(
             folder=str(folder),
             registry=str(folder / "registry"),
             website=str(folder / "website"),
             wheels=str(folder / "wheels"),
             engine=str(engine),
-            containerd=str(containerd),
+            # Built with Kubernetes, into the same folder.
+            containerd=str(kubectl.parent),
             labs=["01"],
         )
     finally:

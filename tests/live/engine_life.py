@@ -18,6 +18,10 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from harness.base.errors import UsageError
+from harness.base.labels import labels_of
 from harness.base.wait import wait_for
 from harness.supply import images
 from harness.supply.engine import contexts, dockerd, engine, proc
@@ -36,6 +40,10 @@ def docker(*words: str) -> str:
     return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout
 
 
+def run_sleeper(*words: str) -> None:
+    docker("run", "-d", "--net=none", *words, "kube-vault-labs/sleeper:1")
+
+
 def start_container(folder: Path) -> None:
     """A privileged container that sleeps: what fails where a capability is missing."""
     entry = folder / "0123456789abcdef"
@@ -46,7 +54,8 @@ def start_container(folder: Path) -> None:
     (entry / "image.json").write_text(json.dumps(config), encoding="utf-8")
     made = images.ensure(entry, "kube-vault-labs/sleeper:1")
     assert images.ensure(entry, "kube-vault-labs/sleeper:1") == made
-    docker("run", "-d", "--privileged", "--net=none", "--name=sleeper", "kube-vault-labs/sleeper:1")
+    ours = [f"--label={key}={value}" for key, value in labels_of("sleepers").items()]
+    run_sleeper("--privileged", "--name=sleeper", *ours)
     said = docker("exec", "--privileged", "sleeper", "/bin/busybox", "echo", "hello")
     assert said == "hello\n", said
 
@@ -74,6 +83,10 @@ def orderly(folder: Path) -> None:
     first = proc.pid_in(ENGINE_PID)
     dockerd.ensure()
     assert proc.pid_in(ENGINE_PID) == first, "a running engine was not left alone"
+    run_sleeper("--name=visitor")
+    with pytest.raises(UsageError, match=r"of the labs: visitor\n"):
+        dockerd.stop()
+    docker("rm", "-f", "visitor")
     assert dockerd.stop() is True
     assert left() == set(), left()
     assert dockerd.stop() is False

@@ -108,7 +108,7 @@ def test_the_stand_ins_are_built_and_run(
         return shown.decode()
 
     assert run("id", "-u").strip() == "1000"
-    assert "--transit-mount" in run("python3", "-m", "standins.kms_plugin", "--help")
+    assert "-transit-mount value" in run("python3", "-m", "standins.kms_plugin", "--help")
     assert '"standIn": true' in run("python3", "-m", "standins.csi_provider", "-version")
     assert run("python3", "-c", _LOOK).split("\n")[:2] == ["[]", "True True"]
     assert run("python3", "-c", _RENDER).strip() == "{'key': b'v1_beta2'}"

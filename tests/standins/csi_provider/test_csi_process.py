@@ -22,7 +22,7 @@ from standins.common.account import Access
 from standins.common.connection import Connection
 from standins.common.flags import BadFlag, read
 from standins.common.logs import Pairs, quote
-from standins.common.serving import CannotServe, clear_socket, health_page
+from standins.common.serving import CannotServe, clear_socket, health, text_pages
 from standins.csi_provider.__main__ import run as serve
 from standins.csi_provider.api import SCHEMA, VersionRequest, VersionResponse
 from standins.csi_provider.errors import ConfigError
@@ -214,7 +214,7 @@ def test_a_problem_is_a_500_with_its_text() -> None:
     async def scenario() -> None:
         address = f"127.0.0.1:{port}"
         async with (
-            health_page(address, "/healthz", problem),
+            text_pages(address, {"/healthz": health(problem)}),
             aiohttp.ClientSession() as http,
             http.get(f"http://{address}/healthz") as answer,
         ):

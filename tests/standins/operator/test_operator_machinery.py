@@ -9,7 +9,7 @@ import pytest
 
 from standins.common import values
 from standins.common.flags import BadFlag
-from standins.operator import conditions, model, options, probes, timing, triggers
+from standins.operator import conditions, metrics, model, options, timing, triggers
 from standins.operator.events import KubeRecorder
 from standins.operator.model import Key
 from standins.operator.queueing import Controller
@@ -245,7 +245,7 @@ def test_bad_options_are_told(argument: str, text: str) -> None:
 
 
 def test_metrics_are_prometheus_text() -> None:
-    text = probes.rendered([("a_total", "", 3), ("b", 'kind="X"', 0)])
+    text = metrics.rendered([("a_total", "", 3), ("b", 'kind="X"', 0)])
     assert text.startswith('a_total 3\nb{kind="X"} 0\nvso_standin_peak_memory_bytes ')
 
 
