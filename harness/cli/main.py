@@ -131,7 +131,9 @@ def status(env: EnvName = "lab", output: Output = "table") -> None:
 def env_(
     lab: ShellLab = "",
     env: EnvName = "lab",
-    token: Annotated[bool, typer.Option("--token", help="Also VAULT_TOKEN (a secret).")] = False,
+    token: Annotated[
+        bool, typer.Option("--token", help="Also VAULT_TOKEN and other secrets.")
+    ] = False,
 ) -> None:
     """Print `export` lines for a shell: eval "$(./lab env)"."""
     import shlex
@@ -146,7 +148,7 @@ def env_(
     variables = {**work.shell_variables(), **proxies.exceptions()}
     variables["PATH"] = f"{work.access.programs}:$PATH"
     if token:
-        variables["VAULT_TOKEN"] = work.access.learner_token
+        variables |= work.secret_variables()
     for name, value in variables.items():
         shown = f'"{value}"' if name == "PATH" else shlex.quote(value)
         sys.stdout.write(f"export {name}={shown}\n")

@@ -86,6 +86,13 @@ class Integration(ABC):
         """Wait until a lab can use it; say in a few words what showed that. Raises GaveUp."""
         return ""
 
+    def variables(self, state: Path) -> dict[str, str]:
+        """Variables for the shell of a lab that needs it, a Secret among them marked as such.
+
+        Raises NotUp when it is not installed in the environment of this state folder.
+        """
+        return {}
+
     def client(self, state: Path, on_call: Callable[[str], None] | None = None) -> Any:
         """What a lab reaches it with; `state` is the environment's state folder.
 

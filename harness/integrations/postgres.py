@@ -128,6 +128,11 @@ class PostgresIntegration(Integration):
         """The server of the environment whose state folder this is. Raises NotUp."""
         return _server(state / self.name)
 
+    def variables(self, state: Path) -> dict[str, str]:
+        """POSTGRES, its container and host for Vault; POSTGRES_POD_HOST, that for pods."""
+        server = _server(state / self.name)
+        return {"POSTGRES": server.network_host, "POSTGRES_POD_HOST": server.pod_host}
+
 
 def _server(folder: Path) -> Postgres:
     server = read_record(folder / RECORD, Postgres.from_json, "./lab down, then ./lab up")

@@ -113,6 +113,18 @@ class SecondVaultIntegration(Integration):
         """The second Vault of the environment whose state folder this is. Raises NotUp."""
         return SecondVault.of(state, on_call)
 
+    def variables(self, state: Path) -> dict[str, str]:
+        """Its container, addresses and CA; the administrator's token and the key to unseal it."""
+        second = SecondVault.of(state)
+        return {
+            "SECOND_VAULT": second.server.container_name,
+            "SECOND_VAULT_ADDR": second.http.addr,
+            "SECOND_VAULT_CACERT": str(second.ca),
+            "SECOND_VAULT_POD_ADDR": second.pod_addr,
+            "SECOND_VAULT_TOKEN": second.server.keys.learner_token,
+            "SECOND_VAULT_KEY": second.server.keys.unseal_key,
+        }
+
 
 def _publish(kube: Kube, server: VaultServer) -> None:
     for document in outside_service("vault", NAME, server.ip(), 8200, "https"):

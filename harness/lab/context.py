@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import hvac
 
+from harness.base.errors import NotUp
 from harness.base.labels import LAB_LABEL, STEP_LABEL, labels_of
 from harness.base.redact import Secret
 from harness.base.statefile import read_json
@@ -86,6 +89,32 @@ class LabContext(Terminal):
     def fingerprint(self, value: str) -> str:
         """SHA-256 of `value`, to compare a secret with what a pod got, without showing it."""
         return hashlib.sha256(value.encode()).hexdigest()
+
+    def shell_variables(self) -> dict[str, str]:
+        """The variables of this lab's shell, with those of the integrations that it needs."""
+        images = {
+            f"{name.upper()}_IMAGE": self.access.images[name]
+            for name in self.lab.needs
+            if name in self.access.images
+        }
+        found = {k: v for k, v in self._from_integrations.items() if not isinstance(v, Secret)}
+        return {**super().shell_variables(), **images, **found}
+
+    def secret_variables(self) -> dict[str, Secret]:
+        """VAULT_TOKEN, and what the integrations of this lab have of that kind."""
+        found = {k: v for k, v in self._from_integrations.items() if isinstance(v, Secret)}
+        return {**super().secret_variables(), **found}
+
+    @cached_property
+    def _from_integrations(self) -> dict[str, str]:
+        from harness import integrations
+
+        found: dict[str, str] = {}
+        for name in self.lab.needs:
+            # A shell may be opened before the lab's needs are installed.
+            with suppress(NotUp):
+                found |= integrations.find(name).variables(self.access.state)
+        return found
 
     # -- ways to act --------------------------------------------------------------------
 
@@ -156,6 +185,11 @@ class LabContext(Terminal):
         self.say(f"# picture: {picture.name} in the lab's state folder")
 
     # -- memory -------------------------------------------------------------------------
+
+    @property
+    def source(self) -> Path:
+        """The folder of this lab's own files: its steps, its manifests."""
+        return Path(inspect.getfile(self.lab.steps[0].do)).parent
 
     @property
     def folder(self) -> Path:

@@ -20,7 +20,7 @@ import yaml
 
 from harness.base import process
 from harness.base.process import CommandFailed
-from harness.base.redact import redact
+from harness.base.redact import Secret, redact
 from harness.base.statefile import write_atomically
 from harness.clients.kube import here_document
 from harness.lab.access import Access
@@ -54,13 +54,23 @@ class Terminal:
         """This lab's folder in the environment's state."""
         raise NotImplementedError
 
-    def kubectl_apply(self, manifest: str, *, timeout: float = 60) -> str:
+    @property
+    def source(self) -> Path:
+        """The folder of this lab's own files: its steps, its manifests."""
+        raise NotImplementedError
+
+    def kubectl_apply(self, manifest: str = "", *, file: str = "", timeout: float = 60) -> str:
         """Apply YAML in the lab's namespace, show and return what `kubectl apply` prints.
 
-        The text may name the variables of `./lab shell` (`$NAMESPACE`). Raises CommandFailed
-        with kubectl's own words.
+        The text may name the variables of `./lab shell` (`$NAMESPACE`). Instead of it, `file`
+        names one in the lab's source folder ("manifests/web.yaml"): that is shown first.
+        Raises CommandFailed with kubectl's own words.
         """
+        if file:
+            manifest = (self.source / file).read_text(encoding="utf-8")
         text = expanded(typed(manifest), self.shell_variables())
+        if file and not self.on_call:
+            self._show(text)
         return self._show(self.run("kubectl apply -f -", stdin=f"{text}\n", timeout=timeout))
 
     def sh(self, command: str, *, timeout: float = 120, fails: bool = False) -> str:
@@ -103,7 +113,8 @@ class Terminal:
 
         NAMESPACE is the lab's namespace and the beginning of its names in Vault, NODE the
         container that is the cluster's node, API_SERVER the address at which Vault reaches the
-        cluster, APP_IMAGE an image with a shell, curl and jq.
+        cluster, VAULT_POD_ADDR that at which pods reach Vault, APP_IMAGE an image with a shell,
+        curl and jq.
         """
         kubeconfig = _kubeconfig(self.access.kubeconfig, self.folder / "kubeconfig", self.namespace)
         return {
@@ -112,14 +123,19 @@ class Terminal:
             "NAMESPACE": self.namespace,
             "NODE": f"{self.access.cluster}-control-plane",
             "API_SERVER": self.access.api_server,
+            "VAULT_POD_ADDR": self.access.vault_pod_addr,
             "APP_IMAGE": self.access.images.get("app", ""),
         }
 
+    def secret_variables(self) -> dict[str, Secret]:
+        """The variables of `./lab shell` that nobody else may read: VAULT_TOKEN."""
+        return {"VAULT_TOKEN": self.access.learner_token}
+
     def shell_environment(self) -> dict[str, str]:
-        """The same with VAULT_TOKEN, and a PATH that finds the environment's programs."""
+        """All variables of `./lab shell`, and a PATH that finds the environment's programs."""
         return {
             **self.shell_variables(),
-            "VAULT_TOKEN": self.access.learner_token,
+            **self.secret_variables(),
             "PATH": f"{self.access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
         }
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.base.errors import UsageError
+from harness import integrations
+from harness.base.errors import NotUp, UsageError
 from harness.base.process import CommandFailed
-from harness.base.redact import MASK
+from harness.base.redact import MASK, Secret
 from harness.clients.kube import Kube, here_document
+from harness.integrations.base import InstallContext, Integration
 from harness.lab.context import LabContext
 from tests.fakes import toylab
 
@@ -67,6 +69,50 @@ def test_a_manifest_is_applied_as_it_stands_but_for_marks_and_variables(
         f"kubectl apply -f - <<'EOF'\n{text}\nEOF",
         f"  kubectl apply -f -\n{text}",
     ]
+
+
+def test_a_manifest_of_the_labs_folder_is_shown_once_and_applied(
+    lab: LabContext, shown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "web.yaml").write_text("kind: Pod\nimage: $APP_IMAGE\n")
+    monkeypatch.setattr(LabContext, "source", tmp_path)
+    text = "kind: Pod\nimage: example/app:1"
+    said = f"  kubectl apply -f -\n{text}"
+    lab.kubectl_apply(file="web.yaml")
+    assert shown == [f"kubectl apply -f - <<'EOF'\n{text}\nEOF", said]
+    shown.clear()
+    # A notebook does not show the call: there the text comes before what kubectl says.
+    lab.on_call = None
+    lab.kubectl_apply(file="web.yaml")
+    assert shown == [f"  {text}", said]
+
+
+def test_what_a_lab_needs_brings_its_variables_and_its_secrets_come_with_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shelf(Integration):
+        about = "a shelf"
+
+        def apply(self, context: InstallContext) -> str:
+            return ""
+
+        def variables(self, state: Path) -> dict[str, str]:
+            if not (state / "shelf").exists():
+                raise NotUp("there is no shelf")
+            return {"SHELF": "oak", "SHELF_KEY": Secret("under-the-mat")}
+
+    monkeypatch.setattr(integrations, "find", lambda name: Shelf())
+    access = replace(toylab.access(tmp_path), images={"shelf": "example/shelf:1"})
+    needing = replace(toylab.toy, needs=("shelf",))
+    assert "SHELF" not in LabContext(access, needing).shell_environment()
+    access.state.mkdir(exist_ok=True)
+    (access.state / "shelf").touch()
+    lab = LabContext(access, needing)
+    assert lab.shell_variables()["SHELF_IMAGE"] == "example/shelf:1"
+    assert lab.shell_variables()["SHELF"] == "oak"
+    assert "SHELF_KEY" not in lab.shell_variables()
+    assert lab.shell_environment()["SHELF_KEY"] == "under-the-mat"
+    assert "SHELF" not in LabContext(access, toylab.toy).shell_variables()
 
 
 def test_a_token_is_never_written_into_a_manifest(lab: LabContext, shown: list[str]) -> None:
