@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Iterator
 from functools import cache
 
 from harness.base.errors import UsageError
@@ -21,27 +22,15 @@ _FOLDER = re.compile(r"lab(\d\d)_[a-z0-9_]+")
 @cache
 def all_labs() -> tuple[Lab, ...]:
     """Every lab of this checkout, in the order of their numbers; drafts with LAB_DRAFTS=1."""
-    drafts = bool(os.environ.get("LAB_DRAFTS"))
-    found = []
-    for folder in sorted((CHECKOUT / "labs").iterdir()):
-        match = _FOLDER.fullmatch(folder.name)
-        if not match or not (folder / "steps.py").is_file():
-            continue
-        module = importlib.import_module(f"labs.{folder.name}.steps")
-        labs = [value for value in vars(module).values() if isinstance(value, Lab)]
-        if len(labs) != 1 or labs[0].number != match.group(1):
-            raise TypeError(f"{module.__name__} must import exactly one Lab numbered {match[1]}")
-        if not labs[0].sequenced:
-            raise TypeError(f"{module.__name__} must state the order of its steps: sequence(...)")
-        if drafts or not labs[0].draft:
-            found.append(labs[0])
-    return tuple(found)
+    return tuple(lab for folder, number in _folders() if _is_shown(lab := _load(folder, number)))
 
 
 def find_lab(number: str) -> Lab:
     """The lab with this number ("01", "1"). Raises UsageError when there is none."""
-    for lab in all_labs():
-        if number in (lab.number, lab.number.removeprefix("0"), lab.prefix):
+    # Only this lab's modules are imported: those of all labs take a second.
+    found = [_load(folder, own) for folder, own in _folders() if number in _names(own)]
+    for lab in found or all_labs():
+        if number in _names(lab.number) and _is_shown(lab):
             return lab
     known = ", ".join(f"{lab.number} ({lab.title})" for lab in all_labs())
     raise UsageError(f"there is no lab {number!r}", hint=f"the labs are {known}")
@@ -65,3 +54,31 @@ def find_steps(selector: str) -> tuple[Lab, list[Step]]:
             hint=f"{lab.number} for the whole lab, {lab.number}.1 for its first step",
         )
     return lab, [lab.find(str(int(step)) if step.isdecimal() else step)]
+
+
+def _folders() -> Iterator[tuple[str, str]]:
+    """The folder of each lab and its number, in the order of the numbers."""
+    for folder in sorted((CHECKOUT / "labs").iterdir()):
+        match = _FOLDER.fullmatch(folder.name)
+        if match and (folder / "steps.py").is_file():
+            yield folder.name, match[1]
+
+
+def _names(number: str) -> tuple[str, ...]:
+    """What a person may call the lab with this number: `01`, `1`, `lab01`."""
+    return number, number.removeprefix("0"), f"lab{number}"
+
+
+def _load(folder: str, number: str) -> Lab:
+    """The lab whose steps lie in this folder; its modules are imported."""
+    module = importlib.import_module(f"labs.{folder}.steps")
+    labs = [value for value in vars(module).values() if isinstance(value, Lab)]
+    if len(labs) != 1 or labs[0].number != number:
+        raise TypeError(f"{module.__name__} must import exactly one Lab numbered {number}")
+    if not labs[0].sequenced:
+        raise TypeError(f"{module.__name__} must state the order of its steps: sequence(...)")
+    return labs[0]
+
+
+def _is_shown(lab: Lab) -> bool:
+    return not lab.draft or bool(os.environ.get("LAB_DRAFTS"))

@@ -7,12 +7,12 @@ the rest of the labs use.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from testcontainers.core.config import testcontainers_config
-from testcontainers.core.container import DockerContainer
+from typing import TYPE_CHECKING, Any
 
 from harness.base.network import LOCALHOST
+
+if TYPE_CHECKING:
+    from testcontainers.core.container import DockerContainer
 
 
 def server_container(
@@ -29,6 +29,10 @@ def server_container(
 
     `options` are those of docker-py's `containers.run`.
     """
+    # Imported where a container is made: a server that runs needs none of it.
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.container import DockerContainer
+
     # Ryuk's image cannot always be had, and it would end the container with this process;
     # `down` removes by label instead.
     testcontainers_config.ryuk_disabled = True

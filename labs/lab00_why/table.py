@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import IPython.display
-
 from harness import expect
 from harness.lab.api import LabContext
 from labs.lab00_why.lab import why
@@ -30,8 +28,11 @@ from labs.lab00_why.verdict import ROWS, Verdict
 
 def show_table(verdict: Verdict) -> None:
     """Show the table: in a notebook with links, elsewhere as text."""
-    display: Any = IPython.display.display
-    display(verdict)
+    # IPython takes a quarter of a second to import, and only this step needs it.
+    from IPython.display import display
+
+    show: Any = display
+    show(verdict)
 
 
 @why.step(

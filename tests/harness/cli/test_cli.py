@@ -18,6 +18,15 @@ from harness.cli import main as cli
 from harness.supply.base import find_part
 
 HELP_SECONDS = 1.0
+UP_OF_LAB_01 = """
+import sys
+import harness.cli.main, harness.environment.environment
+from harness import integrations
+from harness.lab.catalog import find_lab
+for need in find_lab("01").needs:
+    integrations.find(need)
+print(*sys.modules)
+"""
 
 
 @pytest.fixture
@@ -175,3 +184,16 @@ def test_status_without_an_environment_changes_nothing(lab: Lab) -> None:
 def _slowness() -> float:
     """How much slower this machine is at this moment than an idle one."""
     return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def test_an_environment_that_runs_is_found_without_slow_libraries() -> None:
+    """`lab up` answers in two seconds then; each of these takes a quarter of a second."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", UP_OF_LAB_01],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        check=True,
+    ).stdout.split()
+    assert "harness.integrations.postgres" in loaded
+    assert not {"testcontainers", "IPython", "nbformat", "pytest"} & set(loaded)

@@ -20,6 +20,13 @@ for module in reversed(sys.argv[2:]):
 print(*[step.do.__module__ for step in find_lab(sys.argv[1]).steps])
 """
 
+ONE_LAB = """
+import sys
+from harness.lab.catalog import find_lab
+find_lab("03")
+print(*sorted({name.split(".")[1] for name in sys.modules if name.startswith("labs.")}))
+"""
+
 
 @pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.number)
 def test_steps_have_one_order_whoever_imports_their_modules_first(lab: Lab) -> None:
@@ -32,6 +39,13 @@ def test_steps_have_one_order_whoever_imports_their_modules_first(lab: Lab) -> N
         check=True,
     )
     assert found.stdout.split() == modules
+
+
+def test_a_command_about_one_lab_imports_no_other() -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", ONE_LAB], capture_output=True, text=True, cwd=CHECKOUT, check=True
+    )
+    assert found.stdout.split() == ["lab03_injector"]
 
 
 def test_labs_and_steps_are_found_by_number_and_by_name() -> None:
