@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kv import stored
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import SECRETS, app_pod, asking, expect_running, show, wait_quietly
 from labs.lab03_injector.templates import parsed
@@ -70,7 +71,7 @@ def _(lab: LabContext) -> None:
     expect_running(lab, "door")
     found = ask_agent(lab, lab.path("kv", "data", "app")).get("data")
     expect(
-        isinstance(found, dict) and found.get("password") == lab.secret("app"),
+        isinstance(found, dict) and found.get("password", "none") == stored(lab, "app"),
         "the agent answers a request without a token, with the secret of Vault",
         hint=f"agent-cache-enable; curl {LOCAL}/v1/{lab.path('kv', 'data', 'app')}",
     )

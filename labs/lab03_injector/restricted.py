@@ -8,6 +8,7 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import KubeRefused, LabContext, LoginPath
+from harness.lab.kit.kv import stored_sum
 from harness.lab.kit.pods import service_account
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
@@ -141,7 +142,7 @@ def _(lab: LabContext) -> None:
     )
     summed = lab.kube.exec("strict", f"sha256sum {SECRETS}/app", namespace, "app")
     expect(
-        summed.partition(" ")[0] == lab.fingerprint(lab.secret("app")),
+        summed.partition(" ")[0] == stored_sum(lab, "app"),
         "with it the agent has got the password",
     )
 

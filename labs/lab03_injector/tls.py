@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kv import stored_sum
 from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
@@ -74,7 +75,7 @@ def which_vault(lab: LabContext) -> None:
 
 @which_vault.check
 def _(lab: LabContext) -> None:
-    right = lab.fingerprint(lab.secret("app"))
+    right = stored_sum(lab, "app")
     for name, file, skips in (("own-ca", OWN_CA, False), ("blind", CLUSTER_CA, True)):
         told = agent_config(expect_running(lab, name), INIT).get("vault") or {}
         expect(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit import kubernetes_auth
-from harness.lab.kit.kubernetes_auth import expect_role, logged_in, trust_cluster
-from harness.lab.kit.pods import service_account
+from harness.lab.kit.kubernetes_auth import expect_role, logged_in
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import API_AUDIENCE
 
@@ -49,6 +48,7 @@ def make_role(
 
 @injector.step(
     "Let the pods in",
+    minutes=5,
     goals=[
         "there is a service account app",
         "the auth method lab03-kubernetes has a role app",
@@ -61,39 +61,81 @@ def make_role(
         "with it the secret turning can be read",
     ],
     hints=[
-        "As in lab 01: engine `lab03-kv` (KV version 2) with secrets app (username, password) "
-        "and turning (password), policy `lab03-app` that may read both, auth method "
-        "`lab03-kubernetes` with kubernetes_host, kubernetes_ca_cert and token_reviewer_jwt.",
-        "`make_role(lab, 'app', [lab.path('app')])` makes the role. Its audience is that of the "
-        "token which every pod has: `API_AUDIENCE`. The passwords are `lab.secret('app')` and "
-        "`lab.secret('turning-1')`.",
+        "Lab 01 has each of these: an engine, a policy, the auth method with its configuration, "
+        "a role. `vault path-help auth/lab03-kubernetes/role/app` lists the fields of a role.",
+        "A policy names request paths, and those of KV version 2 have `data/` in them. "
+        "`kubectl create token app` makes a token as a pod has it; its part `aud` is the audience.",
+        "lab03-kv/data/app and lab03-kv/data/turning; --duration=24h; "
+        f"bound_service_account_names=app; audience={API_AUDIENCE}; token_policies=lab03-app.",
     ],
 )
 def let_pods_in(lab: LabContext) -> None:
     """
     Lab 01 did this at leisure; here it is in one go. A key/value engine, a policy, and the
-    **kubernetes auth method**: Vault has a pod's token reviewed by the cluster, and the role
-    `app` says which service account gets what.
+    [kubernetes auth method](https://developer.hashicorp.com/vault/docs/auth/kubernetes):
+    Vault lets the cluster review the pod's token, and the role `app` says which service
+    account gets what.
 
     Nothing is granted to the injector. It only rewrites pods; the agent that it puts there
     logs in with the **token of the pod itself**. That is the ordinary token which every pod
     has for the API server, so the role names the API server as its audience. Step 11 gives
     the agent a token for Vault alone, which is better.
-    """
-    kv = lab.path("kv")
-    lab.http.post(f"/v1/sys/mounts/{kv}", json={"type": "kv", "options": {"version": "2"}})
-    password = {"username": "shop", "password": lab.secret("app")}
-    lab.http.post(f"/v1/{kv}/data/app", json={"data": password})
-    lab.http.post(f"/v1/{kv}/data/turning", json={"data": {"password": lab.secret("turning-1")}})
-    policy = "\n".join(
-        f'path "{kv}/data/{name}" {{ capabilities = ["read"] }}' for name in READABLE
-    )
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('app')}", json={"policy": policy})
 
-    # Who vouches for the pods: the cluster, asked with a token of the account reviewer.
-    lab.kube.apply(service_account("app"))
-    trust_cluster(lab)
-    make_role(lab, "app", [lab.path("app")])
+    The passwords are random and go from one command to the next: nobody has seen them.
+    """
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: app
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: reviewer
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: $NAMESPACE-reviewer
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:auth-delegator  #? lets an account have tokens reviewed
+subjects:
+- kind: ServiceAccount
+  name: reviewer
+  namespace: $NAMESPACE
+""")
+    lab.sh(r"""
+vault secrets enable -path=$NAMESPACE-kv -version=2 kv
+vault auth enable -path=$NAMESPACE-kubernetes kubernetes
+vault write auth/$NAMESPACE-kubernetes/config \
+  kubernetes_host=$API_SERVER \
+  kubernetes_ca_cert="$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')" \
+  token_reviewer_jwt="$(kubectl create token reviewer --duration=24h)"
+vault policy write $NAMESPACE-app - <<END
+path "$NAMESPACE-kv/data/app" {
+  capabilities = ["read"]
+}
+path "$NAMESPACE-kv/data/turning" {  #?($NAMESPACE-kv/data/turning) the secret turning
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/app \
+  bound_service_account_names=app \  #? the pod's account
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=https://kubernetes.default.svc.cluster.local \
+  token_policies=$NAMESPACE-app \  #? the policy from above
+  token_ttl=20m token_max_ttl=1h
+""")
+    lab.sh(r"""
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv app username=shop password=-
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv turning password=-
+vault read auth/$NAMESPACE-kubernetes/role/app
+""")
 
 
 @let_pods_in.check

@@ -46,6 +46,7 @@ def test_the_shell_of_a_lab_knows_its_namespace_without_being_told(lab: LabConte
     assert variables["NAMESPACE"] == "lab90"
     assert variables["APP_IMAGE"] == "example/app:1"
     assert variables["NODE"] == "toy-control-plane"
+    assert (Path(variables["LAB"]) / "toylab.py").is_file()
     assert "VAULT_TOKEN" not in variables
     own = Path(variables["KUBECONFIG"])
     (entry,) = yaml.safe_load(own.read_text())["contexts"]
