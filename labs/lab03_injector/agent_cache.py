@@ -6,9 +6,9 @@ from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.kv import stored
 from labs.lab03_injector.lab import injector
-from labs.lab03_injector.pods import SECRETS, app_pod, asking, expect_running, show, wait_quietly
+from labs.lab03_injector.pods import SECRETS, expect_running, show
 from labs.lab03_injector.templates import parsed
-from labs.lab03_injector.trust import make_role, way_in
+from labs.lab03_injector.trust import way_in
 
 LOCAL = "http://127.0.0.1:8200"
 
@@ -27,14 +27,20 @@ def ask_agent(lab: LabContext, path: str) -> dict[str, object]:
 
 @injector.step(
     "Ask the agent instead of Vault",
+    minutes=7,
+    goals=[
+        "the agent answers a request without a token, with the secret of Vault",
+        "asked twice for a database user it gives the same one: its lease is cached",
+        "what the role does not allow is refused through the agent, too",
+        "the file /vault/secrets/token holds a token of the service account app",
+    ],
     hints=[
-        "A role `lab03-long` of lab03-db (`lab.orders.role(default_ttl='5m')`), a policy "
-        "`lab03-door` that reads lab03-db/creds/lab03-long, and `make_role(lab, 'door', "
-        "[lab.path('app'), lab.path('door')])`.",
-        "A pod `door` with that role, `agent-cache-enable` and `agent-inject-token`. In its "
-        "container app: `curl http://127.0.0.1:8200/v1/lab03-kv/data/app`, without a token; then "
-        "twice `.../v1/lab03-db/creds/lab03-long`: the same user. `ask_agent(lab, path)` does it. "
-        "The token itself is the file /vault/secrets/token.",
+        "`kubectl logs door -c vault-agent` says whether the agent listens, and at which address.",
+        "Two annotations: one enables the cache and with it the listener, the other one injects "
+        "the token. The listener is on port 8200 of the pod's own 127.0.0.1, without TLS.",
+        'agent-cache-enable: "true"; agent-inject-token: "true"; '
+        "http://127.0.0.1:8200/v1/$NAMESPACE-kv/data/app; token_policies=$NAMESPACE-app,"
+        "$NAMESPACE-door.",
     ],
 )
 def ask_the_agent(lab: LabContext) -> None:
@@ -42,28 +48,68 @@ def ask_the_agent(lab: LabContext) -> None:
     Some applications want more than files: they speak to Vault themselves. With
     `agent-cache-enable` the sidecar listens on 127.0.0.1 **of the pod** and passes requests
     on, with its own token put in (*auto-auth token*). The application has no login code,
-    no token, no CA; and answers with a lease are **cached**: who asks twice for a database
-    user gets the same one, not two.
+    no token, no CA. Answers with a lease are
+    [cached](https://developer.hashicorp.com/vault/docs/agent-and-proxy/agent/caching): an
+    application that asks twice for a database user gets the same one, not two.
 
     The price: whatever runs in the pod can now ask for whatever the role allows. A file
     shows one secret, the listener shows them all. `agent-inject-token` writes the token
     into a file as well, for programs that insist on having one.
+
+    Before you run it: what will the agent answer when the application asks for a path that
+    the role does not allow?
     """
-    lab.http.post(
-        f"/v1/{lab.path('db')}/roles/lab03-long",
-        json=lab.orders.role(default_ttl="5m"),
-    )
-    policy = f'path "{creds(lab)}" {{ capabilities = ["read"] }}'
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('door')}", json={"policy": policy})
-    make_role(lab, "door", [lab.path("app"), lab.path("door")])
-    wishes = {"agent-cache-enable": "true", "agent-inject-token": "true"}
-    lab.kube.apply(app_pod(lab, "door", asking(lab, wishes, role="door")))
-    lab.kube.wait_for_pod("door")
-    wait_quietly(
-        lab, "the agent to answer for Vault", lambda: ask_agent(lab, lab.path("kv", "data", "app"))
-    )
-    for _ in range(2):
-        print(ask_agent(lab, creds(lab)).get("username"))
+    lab.sh(r"""
+vault write $NAMESPACE-db/roles/lab03-long db_name=shop \
+  creation_statements="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'
+    VALID UNTIL '{{expiration}}' IN ROLE lab03_readers;" \
+  revocation_statements='DROP ROLE IF EXISTS "{{name}}";' \
+  default_ttl=5m
+vault policy write $NAMESPACE-door - <<END
+path "$NAMESPACE-db/creds/lab03-long" {
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/door \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=https://kubernetes.default.svc.cluster.local \
+  token_policies=$NAMESPACE-app,$NAMESPACE-door \  #? both policies
+  token_ttl=20m token_max_ttl=1h
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: door
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: door
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-cache-enable: "true"  #?(agent-cache-enable) listen and cache
+    vault.hashicorp.com/agent-inject-token: "true"  #?(agent-inject-token) the token as a file
+spec:
+  serviceAccountName: app
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsUser: 1000, runAsGroup: 1000}
+""")
+    lab.sh(r"""
+kubectl wait pod/door --for=condition=Ready --timeout=60s
+ask() {
+  kubectl exec door -c app -- \
+    curl -s --retry 30 --retry-connrefused --retry-delay 1 http://127.0.0.1:8200/v1/$1
+}
+ask $NAMESPACE-kv/data/app | grep -o '"metadata":.*"version":[0-9]*'
+ask $NAMESPACE-db/creds/lab03-long | grep -o '"username":"[^"]*"'
+ask $NAMESPACE-db/creds/lab03-long | grep -o '"username":"[^"]*"'
+ask sys/policies/acl/$NAMESPACE-app
+kubectl exec door -c app -- ls -l /vault/secrets/token
+""")
 
 
 @ask_the_agent.check

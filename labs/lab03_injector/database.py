@@ -9,54 +9,15 @@ from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
-    AGENT,
-    app_pod,
-    asking,
     expect_running,
     show,
     status_of,
     wait_quietly,
 )
 from labs.lab03_injector.templates import parsed
-from labs.lab03_injector.trust import make_role, way_in
+from labs.lab03_injector.trust import way_in
 
 SOURCE = Path(__file__).parent / "app" / "shop.py"
-
-# Run by the agent after each change of the file; the application's process is its neighbour.
-# Before the application runs there is nobody to tell, and that is no failure.
-RELOAD = "kill -HUP $(pidof python3) || true"
-
-
-def connection_url(lab: LabContext, role: str) -> str:
-    """A template: the connection string of a user that Vault makes by this role."""
-    server = lab.postgres
-    login = "{{ .Data.username }}:{{ .Data.password }}"
-    return (
-        f'{{{{ with secret "{lab.path("db", "creds", role)}" }}}}postgresql://{login}'
-        f"@{server.pod_host}:5432/{server.database}{{{{ end }}}}"
-    )
-
-
-def shop_pod(lab: LabContext) -> Any:
-    """The application, its agent, and one process table for both."""
-    wishes = {
-        "agent-inject-template-url": connection_url(lab, "lab03"),
-        "agent-inject-command-url": RELOAD,
-        # To send a signal the agent must see the process and be of the same user.
-        "agent-share-process-namespace": "true",
-        "agent-run-as-same-user": "true",
-    }
-    pod = app_pod(
-        lab,
-        "shop",
-        asking(lab, wishes, role="shop"),
-        # The first signal may come before the program is ready for it, and would end it.
-        command=("sh", "-c", "trap '' HUP; exec python3 /program/shop.py"),
-    )
-    mounts = pod["spec"]["containers"][0]["volumeMounts"]
-    mounts.append({"name": "program", "mountPath": "/program"})
-    pod["spec"]["volumes"].append({"name": "program", "configMap": {"name": "shop"}})
-    return pod
 
 
 def state_of(lab: LabContext) -> dict[str, Any]:
@@ -66,53 +27,125 @@ def state_of(lab: LabContext) -> dict[str, Any]:
 
 @injector.step(
     "A database user that is replaced while the application runs",
+    minutes=10,
+    goals=[
+        "the database has known the application by three users that Vault made",
+        "it was told by SIGHUP to read its file again",
+        "it is the same process all the time, never restarted",
+        "its first user is gone from the database: that lease has ended",
+    ],
     hints=[
-        "`lab.orders.prepare()`; mount type `database` at lab03-db; its `/config/shop` gets "
-        "`lab.orders.connection(['lab03', 'lab03-long'])`, its `/roles/lab03` gets "
-        "`lab.orders.role(default_ttl='6s', max_ttl='12s')`. Policy `lab03-shop` reads "
-        "lab03-db/creds/lab03; `make_role(lab, 'shop', [lab.path('shop')])`.",
-        "Put `SOURCE` into a ConfigMap `shop` under the name shop.py and apply `shop_pod(lab)`. "
-        "Watch `state_of(lab)`: a third database user within half a minute.",
-        "`kubectl logs shop -c vault-agent` tells of each rendering and each command.",
+        "`kubectl logs shop -c vault-agent` tells of each rendering and each command; "
+        "`kubectl exec shop -c app -- jq . /memory/state.json` shows what the application knows.",
+        "A lease may be renewed until `max_ttl` is over; then the agent asks for a new user. "
+        "Upstream's list of annotations has `agent-inject-command-NAME`, "
+        "`agent-share-process-namespace` and `agent-run-as-same-user`.",
+        "max_ttl=12s; role: shop; .Data.username (a database user has no `data` in between); "
+        "kill -HUP $(pidof python3).",
     ],
 )
 def database_user(lab: LabContext) -> None:
     """
     The secret of this step does not exist until the agent asks for it: Vault makes a
     **database user**, for as long as its **lease** runs. The template puts it into a
-    connection string. The sidecar renews the lease, and when its maximum is reached asks
-    for another user and writes the file again. Lives are seconds here so that you see it.
+    connection string. The sidecar renews the lease. When the lease has reached its maximum, the
+    sidecar asks for another user and writes the file again. Lives are seconds here so that you
+    see it.
 
     The application has to notice. `agent-inject-command-url` is run after every change:
     here it sends **SIGHUP**, and the program reads its file again. For that the two must
-    share a process namespace and a user. Read the program: labs/lab03_injector/app/shop.py.
-    Of Vault it knows one file name. Compare lab 01's service.
+    share a process namespace and a user. The program is printed below. Of Vault it knows one
+    file name. Compare lab 01's service.
+
+    (`sslmode=disable`, because the labs' database has no certificate. Yours should have one:
+    with `sslmode=verify-full` the password of Vault's account travels under TLS.)
     """
-    lab.orders.prepare()
-    engine = lab.path("db")
-    lab.http.post(f"/v1/sys/mounts/{engine}", json={"type": "database"})
-    allowed = ["lab03", "lab03-long"]
-    lab.http.post(f"/v1/{engine}/config/shop", json=lab.orders.connection(allowed))
-    lab.http.post(
-        f"/v1/{engine}/roles/lab03",
-        json=lab.orders.role(default_ttl="6s", max_ttl="12s"),
-    )
-    policy = f'path "{engine}/creds/lab03" {{ capabilities = ["read"] }}'
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('shop')}", json={"policy": policy})
-    make_role(lab, "shop", [lab.path("shop")])
-    program = {"shop.py": SOURCE.read_text(encoding="utf-8")}
-    lab.kube.apply(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shop"}, "data": program}
-    )
-    lab.kube.apply(shop_pod(lab))
-    lab.kube.wait_for_pod("shop")
-    wait_quietly(
-        lab,
-        "the application to have worked as three database users",
-        lambda: len(set(state_of(lab).get("users", []))) >= 3,
-        timeout=90,
-        explain=lambda: f"{state_of(lab)}\n{lab.kube.logs('shop', container=AGENT, tail=15)}",
-    )
+    lab.sh(r"""
+password=$(vault write -field=random_bytes sys/tools/random/12 format=hex)
+docker exec -i $POSTGRES psql -q -v ON_ERROR_STOP=1 -U postgres shop <<END
+CREATE TABLE lab03_orders (id int, item text);
+INSERT INTO lab03_orders VALUES (1, 'book'), (2, 'lamp');
+CREATE ROLE lab03_vault LOGIN CREATEROLE PASSWORD '$password';
+CREATE ROLE lab03_readers ADMIN lab03_vault;
+GRANT SELECT ON lab03_orders TO lab03_readers;
+END
+vault secrets enable -path=$NAMESPACE-db database
+vault write $NAMESPACE-db/config/shop \
+  plugin_name=postgresql-database-plugin \
+  connection_url="postgresql://{{username}}:{{password}}@$POSTGRES:5432/shop?sslmode=disable" \
+  username=lab03_vault \
+  password=$password \
+  allowed_roles=lab03,lab03-long
+vault write $NAMESPACE-db/roles/lab03 db_name=shop \
+  creation_statements="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'
+    VALID UNTIL '{{expiration}}' IN ROLE lab03_readers;" \
+  revocation_statements='DROP ROLE IF EXISTS "{{name}}";' \
+  default_ttl=6s \
+  max_ttl=12s  #? no user lives longer than twelve seconds
+vault policy write $NAMESPACE-shop - <<END
+path "$NAMESPACE-db/creds/lab03" {  #?($NAMESPACE-db/creds/lab03) where a user is made
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/shop \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=https://kubernetes.default.svc.cluster.local \
+  token_policies=$NAMESPACE-shop \
+  token_ttl=20m token_max_ttl=1h
+""")
+    lab.sh("""
+cat $LAB/app/shop.py
+kubectl create configmap shop --from-file=$LAB/app/shop.py
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: shop  #? the role that may make users
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-inject-template-url: |-
+      {{- with secret "$NAMESPACE-db/creds/lab03" -}}
+      postgresql://
+      {{- .Data.username }}:{{ .Data.password }}  #?(.Data.username)
+      {{- "@postgres.database.svc:5432/shop" }}
+      {{- end -}}
+    # Before the application runs there is no process to tell, and that is no failure.
+    vault.hashicorp.com/agent-inject-command-url: kill -HUP $(pidof python3) || true
+    # To send a signal the agent must see the process, and be the same user.
+    vault.hashicorp.com/agent-share-process-namespace: "true"
+    vault.hashicorp.com/agent-run-as-same-user: "true"
+spec:
+  serviceAccountName: app
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    # The first signal may come before the program is ready for it, and would end it.
+    command: [sh, -c, "trap '' HUP; exec python3 /program/shop.py"]
+    securityContext: {runAsUser: 1000, runAsGroup: 1000}
+    volumeMounts:
+    - {name: memory, mountPath: /memory}
+    - {name: program, mountPath: /program}
+  volumes:
+  - name: memory
+    emptyDir: {medium: Memory, sizeLimit: 1Mi}
+  - name: program
+    configMap: {name: shop}
+""")
+    lab.sh(r"""
+kubectl wait pod/shop --for=condition=Ready --timeout=60s
+users() { kubectl exec shop -c app -- jq '.users | unique | length' /memory/state.json; }
+until [ "$(users)" -ge 3 ]; do sleep 1; done
+kubectl exec shop -c app -- jq . /memory/state.json
+kubectl logs shop -c vault-agent --tail=5
+docker exec $POSTGRES psql -U postgres shop -c "SELECT rolname, rolvaliduntil FROM pg_roles
+  WHERE rolname LIKE 'v-%lab03-%'"
+""")
 
 
 @database_user.check

@@ -5,18 +5,14 @@ from __future__ import annotations
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.kv import stored_sum
-from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     INIT,
     SECRETS,
     agent_config,
-    app_pod,
-    asking,
     expect_running,
     expect_waiting,
     file_sum,
-    wait_for_words,
 )
 from labs.lab03_injector.trust import way_in
 
@@ -26,21 +22,24 @@ OWN_CA = "/vault/tls/ca.crt"
 CLUSTER_CA = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 UNTRUSTED = "certificate signed by unknown authority"
 
-CA_WISHES = {
-    "own-ca": {"tls-secret": "vault-ca", "ca-cert": OWN_CA},
-    "wrong-ca": {"ca-cert": CLUSTER_CA},
-    "blind": {"ca-cert": CLUSTER_CA, "tls-skip-verify": "true"},
-}
-
 
 @injector.step(
     "Which Vault an agent believes",
+    minutes=7,
+    goals=[
+        "own-ca has the password of Vault in its file",
+        "blind has the password of Vault in its file",
+        "wrong-ca: its application does not start",
+        "wrong-ca: the agent's log says why, certificate signed by unknown authority",
+        "wrong-ca asked the right server, and had the CA of the cluster",
+    ],
     hints=[
-        "A Secret `vault-ca` with the key ca.crt: the certificate in the file "
-        "`lab.access.vault_ca`. Then three pods, `app_pod(lab, name, asking(lab, "
-        "password_only(lab, 'app') | CA_WISHES[name]))`.",
-        "own-ca and blind start. wrong-ca does not; read `kubectl logs wrong-ca -c "
-        "vault-agent-init`.",
+        "own-ca and blind start; wrong-ca does not. `kubectl logs wrong-ca -c vault-agent-init` "
+        "says why.",
+        "`tls-secret` mounts its Secret into the agents at /vault/tls; a file there has the name "
+        "of the Secret's key. The variable VAULT_CACERT is the file of Vault's CA.",
+        "ca.crt=$VAULT_CACERT; tls-secret: vault-ca; ca-cert: /vault/tls/ca.crt; "
+        "vault.hashicorp.com/tls-skip-verify=true.",
     ],
 )
 def which_vault(lab: LabContext) -> None:
@@ -53,24 +52,55 @@ def which_vault(lab: LabContext) -> None:
     - `tls-secret` mounts a Kubernetes Secret into the agents, and `ca-cert` names the file.
       (A CA certificate is no secret, but Secrets are all that this annotation mounts.)
     - `ca-cert` alone, with the CA of the **cluster**, is a mistake that looks right. It is a
-      good certificate, but of another house: the agent says *unknown authority* and waits.
+      good certificate, but not the one that signed Vault's: the agent says *unknown authority*
+      and waits.
     - `tls-skip-verify` makes the same pod start. It does not mend anything: now the agent
       gives its token to anybody who sits on that address, and takes "secrets" from there.
     """
-    certificate = lab.access.vault_ca.read_text(encoding="ascii")
-    lab.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "vault-ca"},
-            "stringData": {"ca.crt": certificate},
-        }
-    )
-    for name, wishes in CA_WISHES.items():
-        lab.kube.apply(app_pod(lab, name, asking(lab, password_only(lab, "app") | wishes)))
-    for name in ("own-ca", "blind"):
-        lab.kube.wait_for_pod(name)
-    wait_for_words(lab, "wrong-ca", UNTRUSTED)
+    lab.sh("""
+kubectl create secret generic vault-ca --from-file=ca.crt=$VAULT_CACERT
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: own-ca
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: app
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-inject-template-app: |-
+      {{- with secret "$NAMESPACE-kv/data/app" }}{{ .Data.data.password }}{{ end -}}
+    vault.hashicorp.com/tls-secret: vault-ca  #? the Secret that holds the CA
+    vault.hashicorp.com/ca-cert: /vault/tls/ca.crt  #? the file, where tls-secret is mounted
+spec:
+  serviceAccountName: app
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsUser: 1000, runAsGroup: 1000}
+""")
+    lab.sh(r"""
+# The same pod under another name, without the Secret and with the CA that each pod has.
+as() {
+  kubectl get pod own-ca -o \
+    jsonpath='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}' |
+    sed "s/\"name\":\"own-ca\"/\"name\":\"$1\"/" |
+    kubectl annotate --local --overwrite -f - -o yaml vault.hashicorp.com/tls-secret- \
+      vault.hashicorp.com/ca-cert=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+}
+as wrong-ca | kubectl apply -f -
+as blind |
+  kubectl annotate --local -f - -o yaml \
+    vault.hashicorp.com/tls-skip-verify=true |  #?(tls-skip-verify) believe anybody
+  kubectl apply -f -
+kubectl wait pod/own-ca pod/blind --for=condition=Ready --timeout=60s
+until kubectl logs wrong-ca -c vault-agent-init 2>&1 | grep 'unknown authority'; do sleep 1; done
+kubectl get pods own-ca wrong-ca blind
+""")
 
 
 @which_vault.check
@@ -80,7 +110,7 @@ def _(lab: LabContext) -> None:
         told = agent_config(expect_running(lab, name), INIT).get("vault") or {}
         expect(
             told.get("ca_cert") == file and bool(told.get("tls_skip_verify")) == skips,
-            f"the agent of {name} was told {CA_WISHES[name]}",
+            f"the agent of {name} was given {file}" + (" and told not to verify" if skips else ""),
             found=told or f"no {INIT}",
         )
         expect(
