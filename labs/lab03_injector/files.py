@@ -17,16 +17,6 @@ from labs.lab03_injector.pods import (
 from labs.lab03_injector.trust import way_in
 
 
-def password_only(lab: LabContext, name: str, perms: str = "") -> dict[str, str]:
-    """The wish for a file `name` that holds the password alone, with these permissions."""
-    path = lab.path("kv", "data", "app")
-    return {
-        f"agent-inject-template-{name}": f'{{{{ with secret "{path}" }}}}'
-        "{{ .Data.data.password }}{{ end }}",
-        f"agent-inject-perms-{name}": perms,
-    }
-
-
 @injector.step(
     "Files in memory, and who can read them",
     minutes=8,

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from typing import Any
-
-import yaml
-
 from harness import expect
-from harness.lab.api import LabContext, LoginPath, Object
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.kv import stored
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
@@ -27,46 +20,6 @@ from labs.lab03_injector.pods import (
     status_of,
 )
 from labs.lab03_injector.trust import way_in
-
-FIELDS = ("containers", "initContainers", "volumes")
-WIDTH = 100
-
-
-def would_store(lab: LabContext, pod: Any) -> Object:
-    """What the API server would store for `pod`, after all admission; nothing is created."""
-    answer = lab.run(
-        f"kubectl create -n {pod['metadata']['namespace']} --dry-run=server -o json -f -",
-        stdin=yaml.safe_dump(pod),
-    )
-    return dict(json.loads(answer))
-
-
-def difference(before: Object, after: Object) -> list[str]:
-    """The lines that differ between two pods, as `diff -u` marks them, cut to a screen's width."""
-    sent, stored = (_decided(pod).splitlines() for pod in (before, after))
-    lines = difflib.unified_diff(sent, stored, "sent", "stored", n=1)
-    return [line[:WIDTH] for line in lines]
-
-
-def _decided(pod: Object) -> str:
-    """Annotations and spec as YAML; the random part of the token volume's name is left out."""
-    text = yaml.safe_dump(
-        {"annotations": pod["metadata"].get("annotations"), "spec": pod["spec"]}, width=1000
-    )
-    return re.sub(r"(kube-api-access)-\w+", r"\1", text)
-
-
-def added(before: Object, after: Object) -> dict[str, list[str]]:
-    """The names of the containers, init containers and volumes that only `after` has."""
-    return {
-        field: sorted(
-            name
-            for name in set(names(after, field)) - set(names(before, field))
-            # The token's volume has another random name in each pod.
-            if not name.startswith("kube-api-access-")
-        )
-        for field in FIELDS
-    }
 
 
 @injector.step(

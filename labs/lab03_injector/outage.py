@@ -7,22 +7,19 @@ import json
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.injector import DEPLOYMENT, LABEL, NAMESPACE, WEBHOOK, rolled_out
-from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
-from labs.lab03_injector.mutation import would_store
 from labs.lab03_injector.pods import (
     AGENT,
     PREFIX,
     SECRETS,
     STATUS,
-    app_pod,
-    asking,
     expect_running,
+    manifest,
     names,
     show,
     wait_quietly,
+    would_store,
 )
-from labs.lab03_injector.refusals import would_be_refused
 
 REPLICAS = 2
 SECONDS = 120
@@ -66,25 +63,24 @@ def repair(lab: LabContext) -> None:
         scale(lab, REPLICAS)
 
 
-def wait_for_webhook(lab: LabContext) -> None:
-    """Wait until the webhook is asked again: the API server's way to it follows ready pods."""
-    trial = app_pod(lab, "trial", asking(lab, password_only(lab, "app")))
-    wait_quietly(
-        lab,
-        "pods to get their agent again",
-        lambda: AGENT in names(would_store(lab, trial)),
-        timeout=SECONDS,
-    )
-
-
 @injector.step(
     "The webhook is down",
+    minutes=8,
+    goals=[
+        "the pod unprotected asked for an agent, and no webhook has seen it",
+        "it runs without vault-agent",
+        "and without secrets: Ignore",
+        "with Fail the pods of innocent, which asks for nothing, were refused as well",
+        "the webhook's failurePolicy is what it was",
+        "the injector is back with its two pods",
+        "and pods get their agent again",
+    ],
     hints=[
-        "`scale(lab, 0)` takes the injector away. Create the annotated pod `unprotected`: with "
-        "failurePolicy Ignore it starts. What does it lack?",
-        "`set_failure_policy(lab, 'Fail')`, then `would_be_refused(lab, pod)` with a pod that "
-        "asks for nothing at all; keep its answer in `lab.notes['fail']`. `repair(lab)` at the "
-        "end.",
+        "`kubectl describe replicaset -l app=innocent` shows, as events, what the API server said "
+        "about its pods.",
+        "`failurePolicy` is a field of each webhook in a MutatingWebhookConfiguration; its values "
+        "are Ignore and Fail. The injector has two replicas when all is well.",
+        '--replicas=0; "value": "Fail"; at the end "value": "Ignore" and --replicas=2.',
     ],
 )
 def webhook_down(lab: LabContext) -> None:
@@ -92,27 +88,94 @@ def webhook_down(lab: LabContext) -> None:
     A webhook is one more thing that can be down. **failurePolicy** says what the API server
     does then. Both answers are bad, in different ways; you choose which.
 
-    - **Ignore** (the default): pods are created as if nobody had asked. They start *without*
+    - **Ignore** (the default): pods are created as if they had not asked. They start *without*
       their secrets, no event tells, and they stay so when the injector is back.
-    - **Fail**: nothing is created, annotated or not, until it is back. Only a selector on
-      namespaces or objects limits that; the injector's own pods must be left out, or it can
-      never come back.
+    - **Fail**: nothing is created, annotated or not, until it is back. Selectors on namespaces
+      or objects limit that, and so do
+      [matchConditions](https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#matching-requests-matchconditions),
+      expressions in CEL that can look at the annotation itself:
+      `'vault.hashicorp.com/agent-inject' in object.metadata.?annotations.orValue({})`.
+      The injector's own pods must be left out, or it can never come back.
 
     So run two replicas, watch the webhook, and have the application fail loudly without its
-    file. This step takes the injector of this environment away for some seconds.
+    file. This step takes the injector of this environment away for some seconds; the last
+    commands bring it back, whatever happens.
+
+    Before you run it: will the Deployment `innocent` get its pod once the webhook is back?
     """
-    pod = app_pod(lab, "unprotected", asking(lab, password_only(lab, "app")))
-    innocent = app_pod(lab, "innocent")
     try:
-        scale(lab, 0)
-        lab.kube.apply(pod)
-        lab.kube.wait_for_pod("unprotected")
-        set_failure_policy(lab, "Fail")
-        lab.notes["fail"] = would_be_refused(lab, innocent)
+        lab.sh(r"""
+kubectl get mutatingwebhookconfiguration vault-agent-injector-cfg \
+  -o jsonpath='{.webhooks[0].failurePolicy}{"\n"}{.webhooks[0].objectSelector}{"\n"}'
+kubectl -n vault-injector scale deployment vault-agent-injector \
+  --replicas=0  #? none
+kubectl -n vault-injector wait pod -l app.kubernetes.io/name=vault-agent-injector \
+  --for=delete --timeout=90s
+""")
+        lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: unprotected
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: app
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-inject-secret-app: $NAMESPACE-kv/data/app
+spec:
+  serviceAccountName: app
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsUser: 1000, runAsGroup: 1000}
+""")
+        lab.sh(r"""
+kubectl wait pod/unprotected --for=condition=Ready --timeout=60s
+kubectl get pod unprotected
+kubectl exec unprotected -- ls /vault/secrets || true
+kubectl patch mutatingwebhookconfiguration vault-agent-injector-cfg --type=json \
+  -p '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Fail"}]'  #?("Fail") or?
+""")
+        lab.kubectl_apply("""
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: innocent
+spec:
+  selector:
+    matchLabels: {app: innocent}
+  template:
+    metadata:
+      labels: {app: innocent}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: app
+        image: $APP_IMAGE
+        imagePullPolicy: IfNotPresent
+        command: [sleep, infinity]
+        securityContext: {runAsUser: 1000, runAsGroup: 1000}
+""")
+        lab.sh(r"""
+said() { kubectl describe replicaset -l app=innocent | grep 'failed calling webhook'; }
+until said; do sleep 1; done
+""")
     finally:
-        repair(lab)
-    wait_for_webhook(lab)
-    print(lab.notes["fail"])
+        lab.sh(r"""
+kubectl patch mutatingwebhookconfiguration vault-agent-injector-cfg --type=json \
+  -p '[{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}]'
+kubectl -n vault-injector scale deployment vault-agent-injector --replicas=2
+kubectl -n vault-injector rollout status deployment/vault-agent-injector --timeout=90s
+""")
+    lab.sh(r"""
+stored() { kubectl create --dry-run=server -o yaml -f $LAB/manifests/right.yaml; }
+until stored | grep agent-inject-status; do sleep 1; done
+kubectl rollout status deployment/innocent --timeout=90s
+kubectl get pods unprotected
+""")
 
 
 @webhook_down.check
@@ -128,26 +191,30 @@ def _(lab: LabContext) -> None:
     expect(names(pod) == ["app"], f"it runs without {AGENT}", found=names(pod))
     seen = show(lab, "unprotected", f"ls {SECRETS}")
     expect("No such file" in seen, "and without secrets: Ignore", found=seen)
-    said = lab.notes.get("fail", "")
+    said = [
+        event
+        for found in lab.kube.list("ReplicaSet", selector="app=innocent", api_version="apps/v1")
+        for event in lab.kube.events(found["metadata"]["name"], "", found["metadata"]["uid"])
+    ]
     expect(
-        "failed calling webhook" in said,
-        "with Fail a pod that had asked for nothing was refused as well",
-        found=said or "no lab.notes['fail']",
+        any("failed calling webhook" in event for event in said),
+        "with Fail the pods of innocent, which asks for nothing, were refused as well",
+        found=said or "no events of a ReplicaSet of innocent",
     )
     expect(
         failure_policy(lab) == "Ignore",
         "the webhook's failurePolicy is what it was",
         found=failure_policy(lab),
-        hint="repair(lab)",
+        hint="the last commands of this step bring the injector back",
     )
     found = lab.kube.get("Deployment", DEPLOYMENT, NAMESPACE)
     expect(
         rolled_out(found, lab.kube.list("Pod", NAMESPACE, LABEL)),
         "the injector is back with its two pods",
         found=(found or {}).get("status"),
-        hint="repair(lab)",
+        hint="the last commands of this step bring the injector back",
     )
-    again = would_store(lab, app_pod(lab, "trial", asking(lab, password_only(lab, "app"))))
+    again = would_store(lab, manifest(lab, "right.yaml"))
     expect(AGENT in names(again), "and pods get their agent again", found=names(again))
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import yaml
+
 from harness import expect
-from harness.lab.api import GaveUp, LabContext, Object
+from harness.lab.api import CommandFailed, GaveUp, LabContext, Object
 from harness.lab.kit import pods
 
 T = TypeVar("T")
@@ -25,71 +27,26 @@ SECRETS = "/vault/secrets"
 API_AUDIENCE = "https://kubernetes.default.svc.cluster.local"
 
 
-def asking(lab: LabContext, wishes: Mapping[str, str], role: str = "app") -> dict[str, str]:
-    """The annotations of a pod that asks for an agent; `wishes` go without their prefix.
-
-    An empty value leaves the annotation out.
-    """
-    wanted = {
-        "agent-inject": "true",
-        "role": role,
-        "auth-path": f"auth/{lab.path('kubernetes')}",
-        **wishes,
-    }
-    return {PREFIX + name: value for name, value in wanted.items() if value}
+def manifest(lab: LabContext, file: str) -> Object:
+    """One of the lab's manifests, with its container's image set to the labs' application."""
+    pod: Object = yaml.safe_load((lab.source / "manifests" / file).read_text(encoding="utf-8"))
+    pod["spec"]["containers"][0]["image"] = lab.image("app")
+    return pod
 
 
-def app_pod(
-    lab: LabContext,
-    name: str,
-    annotations: Mapping[str, str] | None = None,
-    *,
-    command: Sequence[str] = ("sleep", "infinity"),
-    account: str = "app",
-    namespace: str = "",
-    grace: int = 1,
-) -> Any:
-    """A pod with one container `app` that is not root and can write to `/memory` only.
-
-    `grace` is how long its containers may take to end, in seconds.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": namespace or lab.namespace,
-            "annotations": dict(annotations or {}),
-        },
-        "spec": {
-            "serviceAccountName": account,
-            "terminationGracePeriodSeconds": grace,
-            "containers": [container(lab, "app", command)],
-            "volumes": [{"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}],
-        },
-    }
+def would_store(lab: LabContext, pod: Object) -> Object:
+    """What the API server would store for `pod`, after all admission; nothing is created."""
+    answer = lab.run("kubectl create --dry-run=server -o json -f -", stdin=yaml.safe_dump(pod))
+    return dict(json.loads(answer))
 
 
-def container(
-    lab: LabContext, name: str, command: Sequence[str] = ("sleep", "infinity")
-) -> dict[str, Any]:
-    """A container of the labs' application image, as user 1000 with no rights."""
-    return {
-        "name": name,
-        "image": lab.image("app"),
-        "imagePullPolicy": "IfNotPresent",
-        "command": list(command),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 1000,
-            "runAsGroup": 1000,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [{"name": "memory", "mountPath": "/memory"}],
-    }
+def would_be_refused(lab: LabContext, pod: Object) -> str:
+    """What the API server says against `pod`; "" when it has nothing."""
+    try:
+        would_store(lab, pod)
+    except CommandFailed as failed:
+        return failed.output
+    return ""
 
 
 def names(pod: Object | None, field: str = "containers") -> list[str]:

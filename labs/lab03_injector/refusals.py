@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import yaml
-
 from harness import expect
-from harness.lab.api import CommandFailed, LabContext, LoginPath
-from labs.lab03_injector.files import password_only
+from harness.lab.api import LabContext, LoginPath, Object
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,
-    app_pod,
-    asking,
+    PREFIX,
     expect_waiting,
+    manifest,
     names,
-    wait_for_words,
-    wait_quietly,
+    would_be_refused,
 )
 from labs.lab03_injector.trust import way_in
 
@@ -37,80 +31,49 @@ WAITING = {
 }
 
 
-def denied_pods(lab: LabContext) -> dict[str, Any]:
-    """Four pods that are refused at creation, by their reason."""
-    secret = password_only(lab, "app")
-    pods = {
-        "no-role": app_pod(lab, "no-role", asking(lab, secret, role="")),
-        "no-token": app_pod(lab, "no-token", asking(lab, secret)),
-        "bad-template": app_pod(
-            lab, "bad-template", asking(lab, secret | {"agent-inject-default-template": "xml"})
-        ),
-        # Nobody but Kubernetes itself should put a pod there; this one is never created.
-        "system-namespace": app_pod(
-            lab, "lab03-trial", asking(lab, secret), namespace="kube-system", account="default"
-        ),
-    }
+def denied_pods(lab: LabContext) -> dict[str, Object]:
+    """The pods of the first cell, of the manifest right.yaml with one mistake each."""
+    pods = {name: manifest(lab, "right.yaml") for name in DENIED}
+    for name, pod in pods.items():
+        pod["metadata"]["name"] = name
+    del pods["no-role"]["metadata"]["annotations"][f"{PREFIX}role"]
     pods["no-token"]["spec"]["automountServiceAccountToken"] = False
+    annotations = pods["bad-template"]["metadata"]["annotations"]
+    annotations[f"{PREFIX}agent-inject-default-template"] = "xml"
+    # Only Kubernetes itself should put a pod there; this one is never created.
+    pods["system-namespace"]["metadata"]["namespace"] = "kube-system"
+    pods["system-namespace"]["spec"]["serviceAccountName"] = "default"
     return pods
-
-
-def waiting_pods(lab: LabContext) -> dict[str, Any]:
-    """Four pods that are created and never start, by their reason."""
-    secret = password_only(lab, "app")
-    # As if somebody had led the agent to another server: its certificate has another name.
-    doubtful = secret | {"tls-server-name": "elsewhere.example"}
-    elsewhere = {"agent-inject-secret-app": lab.path("kv", "data", "elsewhere")}
-    return {
-        "wrong-role": app_pod(lab, "wrong-role", asking(lab, secret, role="no-such-role")),
-        "wrong-account": app_pod(lab, "wrong-account", asking(lab, secret), account="default"),
-        "wrong-path": app_pod(lab, "wrong-path", asking(lab, elsewhere)),
-        "wrong-server": app_pod(lab, "wrong-server", asking(lab, doubtful)),
-    }
-
-
-def misplaced(lab: LabContext) -> Any:
-    """A Deployment that asks in its own metadata, where nobody looks."""
-    pod = app_pod(lab, "misplaced")
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {
-            "name": "misplaced",
-            "annotations": asking(lab, password_only(lab, "app")),
-        },
-        "spec": {
-            "selector": {"matchLabels": {"app": "misplaced"}},
-            "template": {"metadata": {"labels": {"app": "misplaced"}}, "spec": pod["spec"]},
-        },
-    }
-
-
-def would_be_refused(lab: LabContext, pod: Any) -> str:
-    """What `kubectl create --dry-run=server` says against `pod`; "" when it has nothing."""
-    where = pod["metadata"]["namespace"]
-    try:
-        lab.run(
-            f"kubectl create -n {where} --dry-run=server -f -",
-            stdin=yaml.safe_dump(pod),
-        )
-    except CommandFailed as failed:
-        return failed.output
-    return ""
 
 
 @injector.step(
     "Be refused, for the right reason",
+    minutes=10,
+    goals=[
+        "no-role: the webhook denies it, no Vault role found",
+        "no-token: the webhook denies it, failed to find service account volume mount",
+        "bad-template: the webhook denies it, invalid default template type",
+        "system-namespace: the webhook denies it, cannot inject into system namespaces",
+        "wrong-role: its application does not start",
+        "wrong-account: its application does not start",
+        "wrong-path: its application does not start",
+        "wrong-server: its application does not start",
+        "Vault's audit log has the refused login of another service account",
+        "and the refused read of a path that the policy does not name",
+        "misplaced: its pod runs without vault-agent, and nothing complained",
+    ],
     hints=[
-        "`would_be_refused(lab, pod)` for each of `denied_pods(lab)`; put the answers into "
-        "`lab.notes['denied']`, one key a pod.",
-        "Create the four `waiting_pods(lab)` and read `agent_log(lab, name)` (kubectl logs NAME "
-        "-c vault-agent-init). Create the Deployment `misplaced(lab)` and look at its pod.",
+        "A pod that waits says nothing itself: `kubectl logs NAME -c vault-agent-init` does.",
+        "`kubectl annotate --local` and `kubectl patch --local` change the YAML that they read, "
+        "not an object; `KEY-` removes an annotation.",
+        "vault.hashicorp.com/role=no-such-role; serviceAccountName default; "
+        "vault.hashicorp.com/agent-inject-secret-app=$NAMESPACE-kv/data/elsewhere; "
+        "vault.hashicorp.com/tls-server-name=elsewhere.example.",
     ],
 )
 def be_refused(lab: LabContext) -> None:
     """
-    Where does a mistake show? It depends on who finds it.
+    Where does a mistake show? That depends on which part finds it.
 
     | mistake | found by | shows in |
     |---|---|---|
@@ -122,39 +85,82 @@ def be_refused(lab: LabContext) -> None:
     A denial holds whatever failurePolicy says: that is for a webhook that does not answer.
     An agent that is refused at login tries again for ever, so the pod neither starts nor
     fails: `kubectl get pods` shows it waiting, and only the log knows why.
+
+    All the pods here are made of one manifest with one mistake each.
+
+    Before you run it: which of the eight mistakes will `kubectl apply` report?
     """  # noqa: E501 - a row of a Markdown table cannot be broken
-    lab.notes["denied"] = {
-        name: would_be_refused(lab, pod) for name, pod in denied_pods(lab).items()
-    }
-    for pod in waiting_pods(lab).values():
-        lab.kube.apply(pod)
-    lab.kube.apply(misplaced(lab))
-    for name, reason in WAITING.items():
-        wait_for_words(lab, name, reason)
-    wait_quietly(
-        lab,
-        "the pod of the Deployment misplaced to run",
-        lambda: (
-            (lab.kube.get("Deployment", "misplaced") or {}).get("status", {}).get("readyReplicas")
-        ),
-    )
-    for name, said in lab.notes["denied"].items():
-        print(f"{name}: {said.strip().splitlines()[-1][-140:]}")
+    lab.sh(r"""
+cat $LAB/manifests/right.yaml
+as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" $LAB/manifests/right.yaml; }
+annotate() { kubectl annotate --local --overwrite -f - -o yaml "$@"; }
+patch() { kubectl patch --local -f - -o yaml -p "$1"; }
+create() { kubectl create --dry-run=server -f - || true; }
+echo '--- the webhook finds it'
+as no-role | annotate vault.hashicorp.com/role- | create
+as no-token | patch '{"spec": {"automountServiceAccountToken": false}}' | create
+as bad-template | annotate vault.hashicorp.com/agent-inject-default-template=xml | create
+as trial | patch '{"metadata": {"namespace": "kube-system"}}' |
+  patch '{"spec": {"serviceAccountName": "default"}}' | create
+""")
+    lab.sh(r"""
+as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" $LAB/manifests/right.yaml; }
+annotate() { kubectl annotate --local --overwrite -f - -o yaml "$@"; }
+echo '--- Vault finds it'
+as wrong-role |
+  annotate vault.hashicorp.com/role=no-such-role |  #? a role that Vault does not have
+  kubectl apply -f -
+as wrong-account |
+  kubectl patch --local -f - -o yaml -p '{"spec": {"serviceAccountName": "default"}}' |
+  kubectl apply -f -
+as wrong-path |
+  annotate vault.hashicorp.com/agent-inject-secret-app=$NAMESPACE-kv/data/elsewhere |
+  kubectl apply -f -
+echo '--- the agent finds it'
+as wrong-server |
+  annotate vault.hashicorp.com/tls-server-name=elsewhere.example |  #? no name of this Vault
+  kubectl apply -f -
+""")
+    lab.kubectl_apply("""
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: misplaced
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: app
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-inject-secret-app: $NAMESPACE-kv/data/app
+spec:
+  selector:
+    matchLabels: {app: misplaced}
+  template:
+    metadata:
+      labels: {app: misplaced}
+    spec:
+      serviceAccountName: app
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: app
+        image: $APP_IMAGE
+        imagePullPolicy: IfNotPresent
+        command: [sleep, infinity]
+        securityContext: {runAsUser: 1000, runAsGroup: 1000}
+""")
+    lab.sh(r"""
+kubectl rollout status deployment/misplaced --timeout=60s
+says() { until kubectl logs $1 -c vault-agent-init 2>&1 | grep -F "$2"; do sleep 1; done; }
+says wrong-role 'invalid role name'
+says wrong-account 'service account name not authorized'
+says wrong-path 'permission denied'
+says wrong-server 'not elsewhere.example'
+kubectl get pods wrong-role wrong-account wrong-path wrong-server
+kubectl get pods -l app=misplaced
+""")
 
 
 @be_refused.check
 def _(lab: LabContext) -> None:
-    denied = lab.notes.get("denied", {})
-    for name, reason in DENIED.items():
-        expect(
-            "denied the request" in denied.get(name, "") and reason in denied[name],
-            f"{name}: the webhook denied it, {reason}",
-            found=denied.get(name) or "nothing in lab.notes['denied']",
-        )
-        expect(
-            not lab.kube.get("Pod", name) and not lab.kube.get("Pod", "lab03-trial", "kube-system"),
-            f"{name}: no such pod came into being",
-        )
     for name, reason in WAITING.items():
         expect_waiting(lab, name, reason)
     errors = lab.audit.refusals(f"auth/{lab.path('kubernetes')}/login")
@@ -169,10 +175,17 @@ def _(lab: LabContext) -> None:
         "and the refused read of a path that the policy does not name",
         found=sorted(set(reads)),
     )
+    for name, pod in denied_pods(lab).items():
+        said = would_be_refused(lab, pod)
+        expect(
+            "denied the request" in said and DENIED[name] in said,
+            f"{name}: the webhook denies it, {DENIED[name]}",
+            found=said or "it would be created",
+        )
     pods = lab.kube.list("Pod", selector="app=misplaced")
     expect(
         pods and all(names(pod) == ["app"] for pod in pods),
-        f"misplaced: its pod runs without {AGENT}, and nobody complained",
+        f"misplaced: its pod runs without {AGENT}, and nothing complained",
         found=[names(pod) for pod in pods],
     )
 

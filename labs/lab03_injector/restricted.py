@@ -7,21 +7,18 @@ import json
 from typing import Any
 
 from harness import expect
-from harness.lab.api import KubeRefused, LabContext, LoginPath
+from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.kv import stored_sum
-from harness.lab.kit.pods import service_account
-from labs.lab03_injector.files import password_only
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,
     INIT,
     SECRETS,
-    app_pod,
-    asking,
     expect_running,
     find_container,
+    manifest,
+    would_be_refused,
 )
-from labs.lab03_injector.trust import make_role
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 IDENTITY = "/var/run/secrets/vault.hashicorp.com/serviceaccount/token"
@@ -30,40 +27,6 @@ IDENTITY = "/var/run/secrets/vault.hashicorp.com/serviceaccount/token"
 def strict_namespace(lab: LabContext) -> str:
     """A namespace of this lab that is held to the level restricted."""
     return lab.path("restricted")
-
-
-def careless_pod(lab: LabContext) -> Any:
-    """A pod whose own container is exemplary; what the injector adds is not said anything of."""
-    wishes = asking(lab, password_only(lab, "app"), role="strict")
-    return app_pod(lab, "careless", wishes, namespace=strict_namespace(lab))
-
-
-def strict_pod(lab: LabContext) -> Any:
-    """The same with a seccomp profile for all of the pod, and a token for Vault alone."""
-    identity = {"agent-service-account-token-volume-name": "identity"}
-    pod = app_pod(
-        lab,
-        "strict",
-        asking(lab, password_only(lab, "app") | identity, role="strict"),
-        namespace=strict_namespace(lab),
-    )
-    pod["spec"]["securityContext"] = {"seccompProfile": {"type": "RuntimeDefault"}}
-    pod["spec"]["automountServiceAccountToken"] = False
-    projected = {"path": "token", "audience": "vault", "expirationSeconds": 600}
-    pod["spec"]["volumes"].append(
-        {"name": "identity", "projected": {"sources": [{"serviceAccountToken": projected}]}}
-    )
-    return pod
-
-
-def refusal(lab: LabContext, pod: Any) -> str:
-    """What the API server says when it refuses to create `pod`; "" when it takes it."""
-    try:
-        lab.kube.apply(pod)
-    except KubeRefused as refused:
-        return refused.message
-    lab.kube.delete("Pod", pod["metadata"]["name"], pod["metadata"]["namespace"], grace=0)
-    return ""
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -75,12 +38,22 @@ def claims(token: str) -> dict[str, Any]:
 
 @injector.step(
     "Pod Security restricted, and a token for Vault alone",
+    minutes=8,
+    goals=[
+        "lab03-restricted enforces the level restricted",
+        "the careless pod is refused, because its agents name no seccomp profile",
+        "the pod strict has a vault-agent-init",
+        "the pod strict has a vault-agent",
+        "its application has no service-account token at all",
+        "the agent's token is good for Vault alone: its audience is vault",
+        "with it the agent has got the password",
+    ],
     hints=[
-        "Namespace lab03-restricted with the label `pod-security.kubernetes.io/enforce: "
-        "restricted`, a service account app in it, and a role `strict`: `make_role(lab, "
-        "'strict', [...], namespace=..., audience='vault')`.",
-        "`refusal(lab, careless_pod(lab))` tells what is wrong; keep it in "
-        "`lab.notes['careless']`. `strict_pod(lab)` does it right.",
+        "The API server's refusal names each container and each field that is missing.",
+        "Fields of a pod's securityContext hold for all of its containers, the injected ones too. "
+        "A projected token has an audience and an end; the role must name the same audience.",
+        "audience=vault; seccompProfile: {type: RuntimeDefault}; "
+        "agent-service-account-token-volume-name: identity; audience: vault.",
     ],
 )
 def restricted_namespace(lab: LabContext) -> None:
@@ -92,25 +65,71 @@ def restricted_namespace(lab: LabContext) -> None:
     pod: `securityContext.seccompProfile`.
 
     While we are strict: the ordinary service-account token in the pod is good for the **API
-    server**. Vault does not need that, and who steals it can talk to the cluster. So this pod
-    mounts none (`automountServiceAccountToken: false`) and projects a token whose audience is
-    `vault`, for ten minutes. `agent-service-account-token-volume-name` leads the agent to
-    it; only the agents mount it. The role demands that audience.
+    server**. Vault does not need that, and a thief of that token can talk to the cluster. So
+    this pod mounts none (`automountServiceAccountToken: false`) and projects a token whose
+    audience is `vault`, for ten minutes. `agent-service-account-token-volume-name` leads the
+    agent to it; only the agents mount it. The role demands that audience.
     """
-    namespace = strict_namespace(lab)
-    lab.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": namespace, "labels": {LEVEL: "restricted"}},
-        }
-    )
-    lab.kube.apply(service_account("app", namespace))
-    make_role(lab, "strict", [lab.path("app")], namespace=namespace, audience="vault")
-    lab.notes["careless"] = refusal(lab, careless_pod(lab))
-    print(lab.notes["careless"])
-    lab.kube.apply(strict_pod(lab))
-    lab.kube.wait_for_pod("strict", namespace=namespace)
+    lab.sh(r"""
+kubectl create namespace $NAMESPACE-restricted
+kubectl label namespace $NAMESPACE-restricted pod-security.kubernetes.io/enforce=restricted
+kubectl create serviceaccount app -n $NAMESPACE-restricted
+vault write auth/$NAMESPACE-kubernetes/role/strict \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE-restricted \
+  audience=vault \  #? for Vault alone
+  token_policies=$NAMESPACE-app \
+  token_ttl=20m token_max_ttl=1h
+cat $LAB/manifests/careless.yaml
+""")
+    lab.sh("kubectl create -f $LAB/manifests/careless.yaml", fails=True)
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: strict
+  namespace: $NAMESPACE-restricted
+  annotations:
+    vault.hashicorp.com/agent-inject: "true"
+    vault.hashicorp.com/role: strict
+    vault.hashicorp.com/auth-path: auth/$NAMESPACE-kubernetes
+    vault.hashicorp.com/agent-service-account-token-volume-name: identity  #? the volume below
+    vault.hashicorp.com/agent-inject-template-app: |-
+      {{- with secret "$NAMESPACE-kv/data/app" }}{{ .Data.data.password }}{{ end -}}
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 1
+  securityContext:
+    seccompProfile: {type: RuntimeDefault}  #? what the agents do not say themselves
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext:
+      runAsNonRoot: true
+      runAsUser: 1000
+      runAsGroup: 1000
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
+  volumes:
+  - name: identity
+    projected:
+      sources:
+      - serviceAccountToken:
+          path: token
+          audience: vault  #? as the role demands
+          expirationSeconds: 600
+""")
+    lab.sh(r"""
+kubectl -n $NAMESPACE-restricted wait pod/strict --for=condition=Ready --timeout=60s
+kubectl -n $NAMESPACE-restricted exec strict -c app -- ls /vault/secrets /var/run/secrets || true
+kubectl -n $NAMESPACE-restricted exec strict -c vault-agent -- \
+  cat /var/run/secrets/vault.hashicorp.com/serviceaccount/token | cut -d. -f2 |
+  tr _- /+ | { base64 -d 2>/dev/null || true; } | grep -o '"aud":[^]]*]\|"exp":[0-9]*'
+""")
 
 
 @restricted_namespace.check
@@ -119,11 +138,11 @@ def _(lab: LabContext) -> None:
     found = lab.kube.get("Namespace", namespace) or {"metadata": {}}
     level = (found["metadata"].get("labels") or {}).get(LEVEL)
     expect(level == "restricted", f"{namespace} enforces the level restricted", found=level)
-    said = lab.notes.get("careless", "")
+    said = would_be_refused(lab, manifest(lab, "careless.yaml"))
     expect(
         "violates PodSecurity" in said and "seccompProfile" in said and INIT in said,
-        "the careless pod was refused, because its agents name no seccomp profile",
-        found=said or "no lab.notes['careless']",
+        "the careless pod is refused, because its agents name no seccomp profile",
+        found=said or "it would be created",
     )
     pod = expect_running(lab, "strict", namespace)
     for name in (INIT, AGENT):
