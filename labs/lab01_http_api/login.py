@@ -13,49 +13,66 @@ from labs.lab01_http_api.trust import way_in
 
 @http_api.step(
     "A pod logs in and reads",
+    minutes=8,
+    goals=[
+        "the pod's token is for the audience vault and names the service account app",
+        "it is bound to this pod: it ends with it",
+        "the Vault token carries the policy lab01-app",
+        "it lives ten minutes at most, and may be renewed",
+        "the pod holds exactly the password that Vault stores (compared by SHA-256)",
+        "Vault's audit log shows that the service account app read it",
+    ],
     hints=[
-        "In the pod: POST `{role, jwt}` to `/v1/auth/lab01-kubernetes/login`; the token is "
-        "`.auth.client_token`. Send it as header X-Vault-Token. Work in the pod `app`.",
-        "Keep in the pod: `/memory/claims.json` (the second part of the JWT, base64-decoded), "
-        "`/memory/vault-token`, `/memory/lookup.json` (GET `/v1/auth/token/lookup-self`, `.data`) "
-        "and `/memory/password` (`.data.data.password`, no line end: jq -j).",
+        "Who is the pod? `kubectl exec app -- cat /memory/claims.json`. What did Vault answer to "
+        "the login? `kubectl exec -it app -- bash` and try it by hand, line by line.",
+        "A login says which role it wants and hands in the token (`jwt`); step 4 made the role. "
+        "Vault's token is in the answer under `auth`; it goes into the header X-Vault-Token.",
+        'role: "app"; .auth.client_token; $NAMESPACE-kv/data/app; .data.data.password: the outer '
+        "data is Vault's, the inner one is the engine's",
     ],
 )
 def pod_reads(lab: LabContext) -> None:
     """
-    Now the pod does it by itself. Its token lies in a file because the *kubelet* put it
-    there: made for this pod, for the audience `vault`, for ten minutes. It is a JWT; anyone
-    can read its claims, nobody can change them. With `curl` the pod swaps it for a Vault
-    token and reads the secret.
+    Now the pod does it by itself. Its token is in a file because *kubelet* put it there: made
+    for this pod, for the audience `vault`, for ten minutes. It is a JWT; anyone can read its
+    claims, nobody can change them. With `curl` the pod swaps it for a Vault token and reads
+    the secret.
 
     The Vault token is a different thing. It belongs to a **role**, carries **policies** and
     dies by itself: `lookup-self` tells how long it has (`ttl`) and that it may be renewed.
 
     Nothing secret was put into the image, the manifest or a Kubernetes Secret. What the
     pod gets goes to a memory volume, not to the terminal: what is printed ends up in logs.
+
+    All of it runs inside the pod. Open a shell there, `kubectl exec -it app -- bash`, and
+    type the lines yourself if you like.
     """
-    lab.kube.exec(
-        "app",
-        f"""
-set -eu
-vault() {{ curl -sS --fail-with-body --cacert /vault-ca/ca.crt "$@"; }}
-addr={lab.access.vault_pod_addr}/v1
-
+    lab.sh(r"""
+kubectl exec -i app -- bash -e -o pipefail <<'EOF'
 # The claims of a JWT are its second part, base64url without padding.
-jq -R 'split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | @base64d | fromjson' \\
-  < /identity/token > /memory/claims.json
+jq -R 'split(".")[1] | gsub("-"; "+") | gsub("_"; "/") | @base64d | fromjson' /identity/token |
+  tee /memory/claims.json
+EOF
+""")
+    lab.sh(r"""
+kubectl exec -i app -- bash -e -o pipefail <<'EOF'
+api() { curl -sS --fail-with-body --cacert /vault-ca/ca.crt "$@"; }
 
-jq -n --arg jwt "$(cat /identity/token)" '{{role: "app", jwt: $jwt}}' |
-  vault -d @- $addr/auth/{lab.path("kubernetes")}/login |
-  jq -j .auth.client_token > /memory/vault-token
+# Log in: hand in the service-account token, get a Vault token.
+jq -R '{role: "app", jwt: .}' /identity/token | #?("app")
+  api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login -d @- |
+  jq -j .auth.client_token > /memory/vault-token  #?(.auth.client_token) where is the token?
 
-token="X-Vault-Token: $(cat /memory/vault-token)"
-vault -H "$token" $addr/auth/token/lookup-self |
-  jq '.data | {{policies, ttl, renewable, display_name, meta}}' > /memory/lookup.json
-vault -H "$token" $addr/{lab.path("kv", "data", "app")} |
-  jq -j .data.data.password > /memory/password
-""",
-    )
+# What may this token do, and for how long?
+api -H "X-Vault-Token: $(cat /memory/vault-token)" $VAULT_ADDR/v1/auth/token/lookup-self |
+  jq '.data | {policies, ttl, renewable, display_name, meta}' | tee /memory/lookup.json
+
+# Read. The password stays in memory; its length is no secret.
+api -H "X-Vault-Token: $(cat /memory/vault-token)" $VAULT_ADDR/v1/$NAMESPACE-kv/data/app |
+  jq -j .data.data.password > /memory/password  #?(.data.data.password) where is the password?
+wc -c /memory/password
+EOF
+""")
 
 
 @pod_reads.check

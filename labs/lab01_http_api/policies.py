@@ -11,11 +11,28 @@ from labs.lab01_http_api.lab import http_api
 
 @http_api.step(
     "Allow exactly one path",
+    minutes=8,
+    goals=[
+        "there is a policy lab01-app",
+        "there is a policy lab01-team",
+        "there is a policy lab01-trap",
+        "lab01-app allows to read lab01-kv/data/app, and only to read",
+        "it does not allow lab01-kv/data/other",
+        "it does not allow lab01-kv/metadata/app",
+        "a path it does not name: 403, although nothing is there",
+        "a path that may be read but is empty: 404",
+        "the team may list its folder",
+        "lab01-trap, without data/, gives 403 for the same secret",
+    ],
     hints=[
-        'A policy is a text: `path "..." { capabilities = ["read"] }`. Which path does an '
-        "HTTP read of the secret use? Policies are PUT to `/v1/sys/policies/acl/NAME`.",
-        "`lab01-app` reads `lab01-kv/data/app`. `lab01-team` reads `lab01-kv/data/team/*` and "
-        "lists `lab01-kv/metadata/team/*`. `lab01-trap` is the mistake: it reads `lab01-kv/app`.",
+        "A policy names the path of the request, without /v1/. Which path did step 2 write the "
+        "secret to? `vault policy read $NAMESPACE-app` shows what you wrote.",
+        'Reading is the capability "read", listing names is "list". Names of secrets are listed '
+        "below metadata/, their values are read below data/. A * at the end stands for all that "
+        "follows.",
+        'path "$NAMESPACE-kv/data/app" { capabilities = ["read"] }; for the team "read" on '
+        '"$NAMESPACE-kv/data/team/*" and "list" on "$NAMESPACE-kv/metadata/team/*"; the policy '
+        "trap names $NAMESPACE-kv/app",
     ],
 )
 def allow_one_path(lab: LabContext) -> None:
@@ -24,22 +41,44 @@ def allow_one_path(lab: LabContext) -> None:
     The path in a policy is the path of the request. With KV version 2 it holds `data/`:
     leaving that out is the most common mistake with Vault, and it gives a plain 403.
 
-    Three policies: one for exactly one secret, one for a team's folder (to *list* names
-    is a capability of its own, at another path: `metadata/`), and one with the mistake.
-    The check then asks with a token of each. See how the status differs: **403** says
-    "your policies do not name this path", whether or not there is something; only who may
-    read a path learns by **404** that nothing is there.
+    Write three policies: one for exactly one secret, one for a team's folder, and one with
+    the mistake. To *list* names is a capability of its own, at another path: `metadata/`.
+    A policy is a text; `jq -Rs` wraps it in JSON.
+
+    Then ask with a token of each. See how the status differs. **403** says "your policies
+    do not name this path", whether or not there is something. You learn by **404** that
+    nothing is there only if you may read the path.
+
+    *Before you run the second cell: which status will the policy `trap` get for the secret?*
     """
-    policies = {
-        "app": f'path "{lab.path("kv", "data", "app")}" {{ capabilities = ["read"] }}',
-        "team": (
-            f'path "{lab.path("kv", "data", "team/*")}" {{ capabilities = ["read"] }}\n'
-            f'path "{lab.path("kv", "metadata", "team/*")}" {{ capabilities = ["list"] }}'
-        ),
-        "trap": f'path "{lab.path("kv", "app")}" {{ capabilities = ["read"] }}',
-    }
-    for name, text in policies.items():
-        lab.http.put(f"/v1/sys/policies/acl/{lab.path(name)}", json={"policy": text})
+    lab.sh(r"""
+api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
+jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-app -d @-
+path "$NAMESPACE-kv/data/app" { capabilities = ["read"] }  #?(data/app) the path of the request
+EOF
+jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-team -d @-
+path "$NAMESPACE-kv/data/team/*" { capabilities = ["read"] }
+path "$NAMESPACE-kv/metadata/team/*" { capabilities = ["list"] }  #?("list") to see the names
+EOF
+jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-trap -d @-
+path "$NAMESPACE-kv/app" { capabilities = ["read"] }
+EOF
+api -X LIST $VAULT_ADDR/v1/sys/policies/acl | jq -c .data.keys
+""")
+    lab.sh(r"""
+api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
+for policy in app team trap; do
+  token=$(api $VAULT_ADDR/v1/auth/token/create-orphan -d @- <<EOF | jq -r .auth.client_token
+{"policies": ["$NAMESPACE-$policy"], "no_default_policy": true, "ttl": "1m"}
+EOF
+  )
+  echo "With the policy $NAMESPACE-$policy:"
+  for path in data/app data/missing data/team/missing; do
+    curl -sS --cacert "$VAULT_CACERT" -H "X-Vault-Token: $token" -o /dev/null \
+      -w "  %{http_code}  read $NAMESPACE-kv/$path\n" $VAULT_ADDR/v1/$NAMESPACE-kv/$path
+  done
+done
+""")
 
 
 @allow_one_path.check
@@ -73,7 +112,7 @@ def _(lab: LabContext) -> None:
     expect(team("get", missing) == 404, "a path that may be read but is empty: 404")
     folder = lab.path("kv", "metadata", "team/")
     expect(team("list", folder) in (200, 404), "the team may list its folder")
-    expect(app("list", folder) == 403, "who may read a secret may not therefore list: 403")
+    expect(app("list", folder) == 403, "to read a secret does not include to list names: 403")
     expect(
         trap("get", read) == 403,
         f"{lab.path('trap')}, without data/, gives 403 for the same secret",

@@ -4,49 +4,51 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit.pods import service_account
+from labs.lab01_http_api.evidence import claims_of, refused, refused_for_value
 from labs.lab01_http_api.lab import http_api
-from labs.lab01_http_api.pods import curl_pod
 from labs.lab01_http_api.trust import way_in
 
-# What Vault answers, and the text that tells this reason from the others. The texts
-# are the auth plug-in's (interfaces.md 5.3); a TokenReview that fails is always
-# "permission denied", the true reason stands in the server's debug log only.
-REASONS = {
-    "wrong-account": (403, "service account name not authorized"),
-    "wrong-namespace": (403, "namespace not authorized"),
-    "wrong-audience": (403, "invalid audience"),
-    "unknown-role": (400, "invalid role name"),
-    "deleted-pod": (403, "permission denied"),
-    "reviewer-without-rights": (403, "permission denied"),
-    "revoked-token": (403, "permission denied"),
+# Where the pod app keeps the token of a pod that is no longer there.
+KEPT = "/memory/short-lived.jwt"
+
+# The words of the auth plug-in that tell one refusal from the others.
+WORDS = {
+    "another account": "service account name not authorized",
+    "another namespace": "namespace not authorized",
+    "another audience": "invalid audience",
 }
-
-
-def login_refused(lab: LabContext, mount: str, role: str, jwt: str) -> dict[str, object]:
-    """Try to log in; return the status and the words of the refusal."""
-    answer = lab.http.post(
-        f"/v1/auth/{mount}/login", json={"role": role, "jwt": jwt}, token="", allow={400, 403, 500}
-    )
-    return {"status": answer.status_code, "errors": answer.json().get("errors", [])}
 
 
 @http_api.step(
     "Be refused, for the right reason",
+    minutes=10,
+    goals=[
+        "another account was refused: service account name not authorized",
+        "another namespace was refused: namespace not authorized",
+        "another audience was refused: invalid audience",
+        "an unknown role was refused: invalid role name",
+        "the pod app keeps a token that was made for another pod",
+        "that other pod is gone",
+        "the token of the pod that is gone was refused: permission denied",
+        "a reviewer that may not review was refused: permission denied",
+        "the powerless reviewer may still not review",
+        "a Vault token was refused after it had revoked itself",
+    ],
     hints=[
-        "Seven attempts. `lab.kube.create_token(account, audience=...)` makes a token for any "
-        "account; POST it to the login. Put status and errors of each answer into "
-        "`lab.notes['refusals']`, one key an attempt. wrong-namespace: a role for `app` in a "
-        "namespace that this `app` is not in.",
-        "deleted-pod: copy a pod's `/identity/token` (kube.exec cat), delete the pod with grace "
-        "0, then log in. revoked-token: log in, revoke-self, then read the secret.",
-        "reviewer-without-rights: a second auth method `lab01-powerless`, configured like the "
-        "first but with the token of an account that has no system:auth-delegator.",
+        "Read what Vault says in each answer: the same status with another text is another "
+        "mistake. `kubectl create token ACCOUNT --audience=vault` makes a token for any account.",
+        "The role `elsewhere` must be for a namespace that the account app is not in. A token "
+        "that is bound to a pod dies with the pod: `kubectl delete pod short-lived`. A reviewer "
+        "without rights is any account that nobody bound to system:auth-delegator.",
+        "kubectl create token intruder --audience=vault; "
+        '"bound_service_account_namespaces": ["elsewhere"]; '
+        "--bound-object-kind=Pod --bound-object-name=short-lived; kubectl create token powerless; "
+        "auth/token/revoke-self",
     ],
 )
 def be_refused(lab: LabContext) -> None:
     """
-    A refusal is a message. This step collects seven and keeps what Vault said.
+    A refusal is a message. Provoke seven and read what Vault says.
 
     | attempt | status | says |
     |---|---|---|
@@ -56,91 +58,171 @@ def be_refused(lab: LabContext) -> None:
     | a Vault token that was revoked | 403 | `permission denied` |
 
     Why are the last three so mute? The cluster answered the review with *no*, or could not
-    be asked, and Vault does not tell a stranger which. So when you see a bare
-    `permission denied` at login, look at Vault's side first: is the reviewer's token still
-    alive, may it review, is the address right? A deleted pod's token is refused at once:
-    that is what the TokenReview buys you.
+    be asked, and Vault does not tell a stranger which. When you see a bare
+    `permission denied` at login, look at Vault's side first: is the reviewer token still
+    alive, may its account review, is the address right? The token of a deleted pod is
+    refused at once: that is what the TokenReview buys you. (A token that the API server has
+    just seen is good for ten seconds more: it remembers its answer for so long.)
+
+    *Before you run the second cell: the token of the pod `short-lived` is valid for an hour.
+    What will Vault say to it after the pod was deleted?*
     """
-    mount, seen = lab.path("kubernetes"), {}
+    lab.sh(r"""
+api() { curl -sS --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
+log_in() {
+  jq -R --arg role "$1" '{role: $role, jwt: .}' |
+    curl -sS --cacert "$VAULT_CACERT" -w '%{http_code}' -d @- \
+      $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login |
+    jq -sc '{status: .[1], says: .[0].errors}'
+}
 
-    # Another account, another namespace, another audience, another role.
-    lab.kube.apply(service_account("intruder"))
-    jwt = lab.kube.create_token("intruder", audience="vault")
-    seen["wrong-account"] = login_refused(lab, mount, "app", jwt)
+echo "1. Another service account"
+kubectl create serviceaccount intruder
+kubectl create token intruder --audience=vault | log_in app  #?(intruder) an account of another name
 
-    elsewhere = {
-        "bound_service_account_names": ["app"],
-        "bound_service_account_namespaces": ["elsewhere"],
-        "audience": "vault",
-    }
-    lab.http.post(f"/v1/auth/{mount}/role/elsewhere", json=elsewhere)
-    jwt = lab.kube.create_token("app", audience="vault")
-    seen["wrong-namespace"] = login_refused(lab, mount, "elsewhere", jwt)
+echo "2. Another namespace"
+api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/elsewhere -d '{
+  "bound_service_account_names": ["app"],
+  "bound_service_account_namespaces": ["elsewhere"], #?(["elsewhere"])
+  "audience": "vault"
+}'
+kubectl create token app --audience=vault | log_in elsewhere
 
-    jwt = lab.kube.create_token("app", audience="https://elsewhere.example")
-    seen["wrong-audience"] = login_refused(lab, mount, "app", jwt)
-    jwt = lab.kube.create_token("app", audience="vault")
-    seen["unknown-role"] = login_refused(lab, mount, "no-such-role", jwt)
+echo "3. Another audience"
+kubectl create token app --audience=https://elsewhere.example |  #? an audience of another name
+  log_in app
 
-    # A pod's token outlives the pod as a file, but not as a credential.
-    lab.kube.apply(curl_pod(lab, "short-lived", service_account="app"))
-    lab.kube.wait_for_pod("short-lived")
-    copied = lab.kube.exec("short-lived", "cat /identity/token")
-    lab.kube.delete("Pod", "short-lived", grace=0)
-    lab.wait_for("the pod to be gone", lambda: not lab.kube.get("Pod", "short-lived"))
-    seen["deleted-pod"] = login_refused(lab, mount, "app", copied)
+echo "4. Another role"
+kubectl create token app --audience=vault | log_in no-such-role
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: short-lived
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 1000
+    seccompProfile: {type: RuntimeDefault}
+  containers:
+  - name: shell
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
+""")
+    lab.sh(r"""
+log_in() {
+  jq -R --arg role "$1" '{role: $role, jwt: .}' |
+    curl -sS --cacert "$VAULT_CACERT" -w '%{http_code}' -d @- \
+      $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login |
+    jq -sc '{status: .[1], says: .[0].errors}'
+}
 
-    # A reviewer that exists but may not review.
-    lab.kube.apply(service_account("powerless"))
-    powerless = lab.path("powerless")
-    lab.http.post(f"/v1/sys/auth/{powerless}", json={"type": "kubernetes"})
-    config = {
-        "kubernetes_host": lab.access.api_server,
-        "kubernetes_ca_cert": lab.kube.ca_certificate(),
-        "token_reviewer_jwt": lab.kube.create_token("powerless"),
-    }
-    lab.http.post(f"/v1/auth/{powerless}/config", json=config)
-    role = {
-        "bound_service_account_names": ["app"],
-        "bound_service_account_namespaces": [lab.namespace],
-        "audience": "vault",
-    }
-    lab.http.post(f"/v1/auth/{powerless}/role/app", json=role)
-    jwt = lab.kube.create_token("app", audience="vault")
-    seen["reviewer-without-rights"] = login_refused(lab, powerless, "app", jwt)
+# A token that is bound to a pod, as kubelet makes them. The pod app keeps a copy of it.
+kubectl create token app --audience=vault \
+  --bound-object-kind=Pod --bound-object-name=short-lived |  #? the pod that it ends with
+  kubectl exec -i app -- tee /memory/short-lived.jwt > /dev/null
 
-    # A Vault token that was good a moment ago.
-    login = lab.http.post(f"/v1/auth/{mount}/login", json={"role": "app", "jwt": jwt}, token="")
-    token = login.json()["auth"]["client_token"]
-    lab.http.post("/v1/auth/token/revoke-self", token=token)
-    answer = lab.http.get(f"/v1/{lab.path('kv', 'data', 'app')}", token=token, allow={403})
-    seen["revoked-token"] = {"status": answer.status_code, "errors": answer.json()["errors"]}
+echo "5. A pod that is gone"
+kubectl delete pod short-lived
+kubectl exec app -- cat /memory/short-lived.jwt | log_in app
+""")
+    lab.sh(r"""
+api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
 
-    lab.notes["refusals"] = seen
+echo "6. A reviewer that may not review"
+kubectl create serviceaccount powerless
+api $VAULT_ADDR/v1/sys/auth/$NAMESPACE-powerless -d '{"type": "kubernetes"}'
+ca=$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')
+kubectl create token powerless |  #?(powerless) its account was bound to no ClusterRole
+  jq -R --arg host "$API_SERVER" --arg ca "$ca" \
+    '{kubernetes_host: $host, kubernetes_ca_cert: $ca, token_reviewer_jwt: .}' |
+  api $VAULT_ADDR/v1/auth/$NAMESPACE-powerless/config -d @-
+api $VAULT_ADDR/v1/auth/$NAMESPACE-powerless/role/app -d @- <<EOF
+{"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["$NAMESPACE"],
+ "audience": "vault"}
+EOF
+kubectl create token app --audience=vault | jq -R '{role: "app", jwt: .}' |
+  api $VAULT_ADDR/v1/auth/$NAMESPACE-powerless/login -d @- || true
+""")
+    lab.sh(r"""
+kubectl exec -i app -- bash <<'EOF'
+api() { curl -sS --fail-with-body --cacert /vault-ca/ca.crt -H "X-Vault-Token: $token" "$@"; }
+token=$(jq -R '{role: "app", jwt: .}' /identity/token |
+  api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login -d @- | jq -r .auth.client_token)
+api $VAULT_ADDR/v1/$NAMESPACE-kv/data/app | jq -c .data.metadata.version
+
+echo "7. A Vault token that was revoked"
+api -X POST $VAULT_ADDR/v1/auth/token/revoke-self  #?(revoke-self) end it by itself
+api $VAULT_ADDR/v1/$NAMESPACE-kv/data/app
+true
+EOF
+""")
 
 
 @be_refused.check
 def _(lab: LabContext) -> None:
-    seen = lab.notes.get("refusals", {})
-    for attempt, (status, reason) in REASONS.items():
-        found = seen.get(attempt) or {}
-        said = " ".join(str(error) for error in found.get("errors", []))
+    login = f"auth/{lab.path('kubernetes')}/login"
+    for attempt, words in WORDS.items():
         expect(
-            found.get("status") == status and reason in said,
-            f"{attempt}: {status}, {reason}",
-            found=found or f"nothing in lab.notes['refusals'] for {attempt}",
+            refused(lab, login, words),
+            f"{attempt} was refused: {words}",
+            found=sorted(set(lab.audit.refusals(login))),
             hint="the same status with another text is another mistake",
         )
-    errors = lab.audit.refusals(f"auth/{lab.path('kubernetes')}/login")
-    for reason in ("service account name not authorized", "namespace not authorized"):
-        expect(
-            any(reason in error for error in errors),
-            f"Vault's audit log has the refusal: {reason}",
-            found=sorted(set(errors)),
-        )
     expect(
-        lab.kube.get("ClusterRoleBinding", lab.path("powerless")) is None,
-        "the powerless reviewer may still not review",
+        refused(lab, login, 'invalid role name "no-such-role"'),
+        "an unknown role was refused: invalid role name",
+        hint='log in with the role "no-such-role"',
+    )
+    claims = claims_of(lab, KEPT)
+    pod = (claims.get("kubernetes.io") or {}).get("pod") or {}
+    expect(
+        pod and pod.get("name") != "app",
+        "the pod app keeps a token that was made for another pod",
+        found=pod or f"no token in {KEPT}",
+    )
+    expect(lab.kube.get("Pod", pod["name"]) is None, "that other pod is gone", found=pod)
+    token = lab.kube.exec("app", f"cat {KEPT}").strip()
+    expect(
+        refused_for_value(lab, login, token, "permission denied"),
+        "the token of the pod that is gone was refused: permission denied",
+        hint="log in with it after its pod was deleted",
+    )
+    mount = lab.path("powerless")
+    expect(
+        refused(lab, f"auth/{mount}/login", "permission denied"),
+        "a reviewer that may not review was refused: permission denied",
+        found=lab.audit.refusals(f"auth/{mount}/login"),
+    )
+    bound = [
+        subject
+        for binding in lab.kube.list("ClusterRoleBinding")
+        for subject in binding.get("subjects") or []
+        if (subject.get("namespace"), subject["name"]) == (lab.namespace, "powerless")
+    ]
+    expect(not bound, "the powerless reviewer may still not review", found=bound)
+    ended = {
+        entry["request"].get("client_token")
+        for entry in lab.audit.responses("auth/token/revoke-self")
+    }
+    late = [
+        entry
+        for entry in refused(lab, lab.path("kv", "data", "app"), "permission denied")
+        if entry["request"].get("client_token") in ended
+    ]
+    expect(
+        late,
+        "a Vault token was refused after it had revoked itself",
+        hint="log in, read, revoke-self, then read again with the same token",
     )
 
 
