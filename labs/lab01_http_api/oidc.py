@@ -1,4 +1,4 @@
-"""Step 7: believing the cluster's signature instead of asking it."""
+"""Step 8: believing the cluster's signature instead of asking it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ import json
 
 from harness import expect
 from harness.lab.api import LabContext
+from labs.lab01_http_api.evidence import audit_hash, claims_of, refused_for_value, request_values
 from labs.lab01_http_api.lab import http_api
-from labs.lab01_http_api.pods import curl_pod
+
+# Where the pod app keeps the token of a pod that is no longer there.
+KEPT = "/memory/gone.jwt"
 
 
 @http_api.step(
-    "Log in without a reviewer: JWT and OIDC discovery",
+    "Trust the cluster's signature: JWT and OIDC discovery",
+    minutes=8,
+    goals=[
+        "an auth method of type jwt is enabled at lab01-jwt/",
+        "the role app is for system:serviceaccount:lab01:app and the audience vault",
+        "a token of the service account app logs in by its signature alone",
+        "and gets the policy",
+        "the pod app keeps a token that was made for another pod",
+        "that other pod is gone",
+        "the token of a deleted pod: refused by the kubernetes method (TokenReview)",
+        "the same token: accepted by the jwt method until it expires",
+    ],
     hints=[
-        "The API server publishes its issuer and its public keys: GET "
-        "`/.well-known/openid-configuration` and `/openid/v1/jwks` (`kubectl get --raw`). Vault "
-        "may fetch the keys once ClusterRole `system:service-account-issuer-discovery` is bound "
-        "to the group `system:unauthenticated`.",
-        "Auth method type `jwt` at `lab01-jwt`; its config: jwks_url (on lab.access.api_server), "
-        "jwks_ca_pem, bound_issuer. Role `app`: role_type jwt, user_claim sub, bound_audiences "
-        "vault, bound_subject system:serviceaccount:lab01:app.",
-        "Then the difference: copy the token of a pod, delete the pod, log in by both methods, "
-        "and keep both status codes in `lab.notes['deleted_pod']` as "
-        "`{'kubernetes': ..., 'jwt': ...}`.",
+        "Can anybody fetch the keys? `kubectl auth can-i get /openid/v1/jwks "
+        "--as=system:anonymous --as-group=system:unauthenticated`. What does the method know? "
+        "`vault read auth/$NAMESPACE-jwt/config`.",
+        "`iss`, `sub` and `aud` in the token are what the method must insist on: bound_issuer, "
+        "bound_subject, bound_audiences. Step 5 showed the claims of the pod's token.",
+        "name: system:service-account-issuer-discovery; name: system:unauthenticated; "
+        '"bound_audiences": ["vault"]; "bound_subject": "system:serviceaccount:$NAMESPACE:app"',
     ],
 )
 def trust_the_issuer(lab: LabContext) -> None:
@@ -30,64 +41,92 @@ def trust_the_issuer(lab: LabContext) -> None:
     A service-account token is signed by the cluster, and the public keys are published
     like any OIDC provider publishes them. So Vault can check the **signature** by itself:
     no reviewer, no TokenReview, no call to the API server at login. The `jwt` auth method
-    does that. It suits a Vault that the cluster may not call back, or many clusters.
+    does that. It suits a Vault that cannot call the cluster's API server, or many clusters.
 
     The discovery document names the issuer (`iss` in every token) and where the keys are.
     A cluster of kind calls itself `https://kubernetes.default.svc.cluster.local`, which
-    exists only inside; Vault gets the address of the keys directly (`jwks_url`) and is
-    told which issuer to insist on.
+    exists only inside. So tell Vault the address of the keys directly (`jwks_url`), and which
+    issuer to insist on.
 
-    And what is lost? The signature stays valid until the token expires. The token of a pod
+    What is lost? The signature stays valid until the token expires. The token of a pod
     that was **deleted** still logs in. With the kubernetes method it is refused at once.
+
+    *Before you run the last cell: what will each of the two methods answer?*
     """
-    lab.kube.apply(f"""
+    lab.kubectl_apply("""
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {{name: {lab.path("discovery")}}}
+metadata:
+  name: $NAMESPACE-discovery
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: ClusterRole
   name: system:service-account-issuer-discovery
 subjects:
-- {{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:unauthenticated"}}
+- apiGroup: rbac.authorization.k8s.io
+  kind: Group
+  name: system:unauthenticated  #? the group of all who do not say who they are
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: gone
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 1000
+    seccompProfile: {type: RuntimeDefault}
+  containers:
+  - name: shell
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL]}
 """)
-    discovery = json.loads(lab.run("kubectl get --raw /.well-known/openid-configuration"))
+    lab.sh(r"""
+api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
+kubectl get --raw /.well-known/openid-configuration | jq .
+kubectl get --raw /openid/v1/jwks | jq -c '.keys[] | {kid, alg, use}'
 
-    method = lab.path("jwt")
-    lab.http.post(f"/v1/sys/auth/{method}", json={"type": "jwt"})
-    lab.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "jwks_url": f"{lab.access.api_server}/openid/v1/jwks",
-            "jwks_ca_pem": lab.kube.ca_certificate(),
-            "bound_issuer": discovery["issuer"],
-        },
-    )
-    lab.http.post(
-        f"/v1/auth/{method}/role/app",
-        json={
-            "role_type": "jwt",
-            "user_claim": "sub",
-            "bound_audiences": ["vault"],
-            "bound_subject": f"system:serviceaccount:{lab.namespace}:app",
-            "token_policies": [lab.path("app")],
-            "token_ttl": "10m",
-        },
-    )
-
-    lab.kube.apply(curl_pod(lab, "gone", service_account="app"))
-    lab.kube.wait_for_pod("gone")
-    copied = lab.kube.exec("gone", "cat /identity/token")
-    lab.kube.delete("Pod", "gone", grace=0)
-    lab.wait_for("the pod to be gone", lambda: not lab.kube.get("Pod", "gone"))
-    status = {}
-    for name in ("kubernetes", "jwt"):
-        login = {"role": "app", "jwt": copied}
-        answer = lab.http.post(
-            f"/v1/auth/{lab.path(name)}/login", json=login, token="", allow={403}
-        )
-        status[name] = answer.status_code
-    lab.notes["deleted_pod"] = status
+api $VAULT_ADDR/v1/sys/auth/$NAMESPACE-jwt -d '{"type": "jwt"}'
+ca=$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')
+kubectl get --raw /.well-known/openid-configuration |
+  jq --arg keys "$API_SERVER/openid/v1/jwks" --arg ca "$ca" '{
+    jwks_url: $keys,
+    jwks_ca_pem: $ca,
+    bound_issuer: .issuer  #?(.issuer) the issuer that the document names
+  }' | api $VAULT_ADDR/v1/auth/$NAMESPACE-jwt/config -d @-
+api $VAULT_ADDR/v1/auth/$NAMESPACE-jwt/role/app -d @- <<EOF
+{"role_type": "jwt", "user_claim": "sub",
+ "bound_audiences": ["vault"], #?(["vault"])
+ "bound_subject": "system:serviceaccount:$NAMESPACE:app", #?(system:serviceaccount:$NAMESPACE:app)
+ "token_policies": ["$NAMESPACE-app"], "token_ttl": "10m"}
+EOF
+api $VAULT_ADDR/v1/auth/$NAMESPACE-jwt/role/app |
+  jq -c '.data | {bound_audiences, bound_subject, token_policies, token_ttl}'
+""")
+    lab.sh(r"""
+log_in() {
+  jq -R '{role: "app", jwt: .}' |
+    curl -sS --cacert "$VAULT_CACERT" -w '%{http_code}' -d @- $VAULT_ADDR/v1/auth/$1/login |
+    jq -sc '{status: .[1], says: (.[0].errors // .[0].auth.policies)}'
+}
+# The pod app keeps a copy of the other pod's token. Then the other pod ends.
+kubectl create token app --audience=vault \
+  --bound-object-kind=Pod --bound-object-name=gone |  #? the pod that the token ends with
+  kubectl exec -i app -- tee /memory/gone.jwt > /dev/null
+kubectl delete pod gone
+for method in $NAMESPACE-kubernetes $NAMESPACE-jwt; do
+  echo "$method:"
+  kubectl exec app -- cat /memory/gone.jwt | log_in $method
+done
+""")
 
 
 @trust_the_issuer.check
@@ -124,14 +163,25 @@ def _(lab: LabContext) -> None:
     made = login.json()["auth"]
     lab.http.post("/v1/auth/token/revoke-accessor", json={"accessor": made["accessor"]})
     expect(lab.path("app") in made["token_policies"], "and gets the policy", found=made["policies"])
-    seen = lab.notes.get("deleted_pod", {})
+    claims = claims_of(lab, KEPT)
+    pod = (claims.get("kubernetes.io") or {}).get("pod") or {}
     expect(
-        seen.get("kubernetes") == 403,
+        pod and pod.get("name") != "app",
+        "the pod app keeps a token that was made for another pod",
+        found=pod or f"no token in {KEPT}",
+    )
+    expect(lab.kube.get("Pod", pod["name"]) is None, "that other pod is gone", found=pod)
+    kept = lab.kube.exec("app", f"cat {KEPT}").strip()
+    reviewed = f"auth/{lab.path('kubernetes')}/login"
+    expect(
+        refused_for_value(lab, reviewed, kept, "permission denied"),
         "the token of a deleted pod: refused by the kubernetes method (TokenReview)",
-        found=seen or "no lab.notes['deleted_pod']",
+        found=sorted(set(lab.audit.refusals(reviewed))),
     )
-    expect(
-        seen.get("jwt") == 200,
-        "the same token: accepted by the jwt method until it expires",
-        found=seen,
-    )
+    digest = audit_hash(lab, kept)
+    accepted = [
+        entry
+        for entry in lab.audit.responses(f"auth/{method}/login")
+        if digest in request_values(entry) and (entry.get("response") or {}).get("auth")
+    ]
+    expect(accepted, "the same token: accepted by the jwt method until it expires")

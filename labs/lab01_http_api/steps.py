@@ -10,6 +10,7 @@ from labs.lab01_http_api.hello import say_hello
 from labs.lab01_http_api.kv import write_secret
 from labs.lab01_http_api.lab import http_api
 from labs.lab01_http_api.login import pod_reads
+from labs.lab01_http_api.no_reviewer import own_token_reviews
 from labs.lab01_http_api.oidc import trust_the_issuer
 from labs.lab01_http_api.policies import allow_one_path
 from labs.lab01_http_api.refusals import be_refused
@@ -24,6 +25,7 @@ http_api.sequence(
     trust_cluster,
     pod_reads,
     be_refused,
+    own_token_reviews,
     trust_the_issuer,
     token_life,
     wrap_response,
