@@ -113,8 +113,9 @@ class Terminal:
 
         NAMESPACE is the lab's namespace and the beginning of its names in Vault, NODE the
         container that is the cluster's node, API_SERVER the address at which Vault reaches the
-        cluster, VAULT_POD_ADDR that at which pods reach Vault, APP_IMAGE an image with a shell,
-        curl and jq, LAB the folder of the lab's own files.
+        cluster, VAULT_POD_ADDR that at which pods reach Vault, VAULT_AUDIT_LOG the file with
+        Vault's audit log, APP_IMAGE an image with a shell, curl and jq, LAB the folder of the
+        lab's own files.
         """
         kubeconfig = _kubeconfig(self.access.kubeconfig, self.folder / "kubeconfig", self.namespace)
         return {
@@ -124,6 +125,7 @@ class Terminal:
             "NODE": f"{self.access.cluster}-control-plane",
             "API_SERVER": self.access.api_server,
             "VAULT_POD_ADDR": self.access.vault_pod_addr,
+            "VAULT_AUDIT_LOG": str(self.access.audit_log),
             "APP_IMAGE": self.access.images.get("app", ""),
             "LAB": str(self.source),
         }

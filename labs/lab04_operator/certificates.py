@@ -1,10 +1,9 @@
-"""Step 10: a certificate that is renewed before its end, and served all the while."""
+"""Steps 18 and 19: a certificate that is renewed before its end, and served all the while."""
 
 from __future__ import annotations
 
 import datetime
 import re
-import time
 
 from cryptography import x509
 
@@ -13,14 +12,13 @@ from harness.lab.api import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     custom,
+    is_rolled_out,
     restarted_at,
     secret,
+    soon,
     status,
     values,
-    wait_rollout,
-    wait_synced,
 )
-from labs.lab04_operator.workloads import service, shell, tls_server, web_server
 
 # What the pod `visitor` runs: shake hands, verify name and chain, ask; tell the serial number of
 # the certificate, and what the server calls itself.
@@ -59,129 +57,95 @@ def visit(lab: LabContext) -> tuple[str, str]:
     return (colons(int(match[1], 16)), match[2]) if match else (said, "")
 
 
-def seconds_since_renewal(lab: LabContext) -> float:
-    """How long ago the certificate was issued.
-
-    The operator writes the time of a restart in whole seconds: a second restart within the same
-    one is none, and the server would go on with the certificate before.
-    """
-    return time.time() - float(status(lab, "VaultPKISecret", "tls").get("lastRotation", 0))
-
-
-def certificate(lab: LabContext, ttl: str, offset: str) -> str:
-    """The VaultPKISecret as YAML: what differs is how long a certificate lives."""
-    return f"""
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultPKISecret
-metadata: {{name: tls}}
-spec:
-  vaultAuthRef: shop
-  mount: {lab.path("pki")}
-  role: web
-  commonName: tls.{lab.namespace}.svc
-  altNames: [shop.{lab.namespace}.svc]
-  ttl: {ttl}
-  expiryOffset: {offset}
-  revoke: true
-  rolloutRestartTargets: [{{kind: Deployment, name: tls}}]
-  destination: {{name: tls, create: true, type: kubernetes.io/tls}}
-"""
+def replaced_early(lab: LabContext) -> list[x509.RevokedCertificate]:
+    """The certificates on Vault's revocation list that had not yet run out when they came there."""
+    answer = lab.http.get(f"/v1/{lab.path('pki')}/crl/pem", allow={400, 404})
+    if answer.status_code != 200 or not answer.text:
+        return []
+    early = []
+    # The list grows by three a minute: the newest say enough.
+    for entry in list(x509.load_pem_x509_crl(answer.text.encode()))[-5:]:
+        path = f"/v1/{lab.path('pki')}/cert/{colons(entry.serial_number).replace(':', '-')}"
+        pem = lab.http.get(path).json()["data"]["certificate"]
+        issued = x509.load_pem_x509_certificate(pem.encode())
+        if entry.revocation_date_utc < issued.not_valid_after_utc:
+            early.append(entry)
+    return early
 
 
 @operator.step(
     "A certificate that never runs out",
+    minutes=6,
+    goals=[
+        "there is a VaultPKISecret tls",
+        "its Secret is of the type kubernetes.io/tls",
+        "with the keys that servers expect, and Vault's own",
+        "the certificate is for both names",
+        "the status names the one that is in the Secret",
+        "an earlier one was replaced and revoked before its end",
+    ],
     hints=[
-        "PKI at `lab04-pki`: root/generate/internal (ttl 48h), roles/web (allowed_domains "
-        "[lab04.svc], allow_subdomains, max_ttl 25h, ec 256). Policy `lab04-pki`: update on "
-        "lab04-pki/issue/web and lab04-pki/revoke.",
-        "Apply `certificate(lab, '60s', '40s')` and note `serial_of(lab)`; then a Deployment "
-        "`tls` (`web_server()`, `tls_server(lab, 'tls', certificate='tls')`), a Service on 8443, a "
-        "ConfigMap `web-root` with the root certificate, and a pod `visitor` that mounts it at "
-        "/root-ca.",
-        "Wait until the serial has changed. Then apply `certificate(lab, '24h', '1h')` and wait "
-        "until `visit(lab)` is shown the last one. Keep the serials, in order, in "
-        "`lab.notes['serials']`.",
+        "`kubectl explain vaultpkisecret.spec`; `vault path-help lab04-pki/roles/web`.",
+        "`expiryOffset` counts from the end: a certificate of 60 s with an offset of 40 s is "
+        "renewed after 20 s. The type of a TLS Secret is what `kubectl create secret tls` makes.",
+        "role: web; ttl: 60s; expiryOffset: 40s; type: kubernetes.io/tls.",
     ],
 )
-def serve_tls(lab: LabContext) -> None:
+def issue_a_certificate(lab: LabContext) -> None:
     """
-    A **VaultPKISecret** asks Vault for a certificate and asks again before it ends:
+    A **VaultPKISecret** asks Vault for a certificate, and asks again before it ends:
     `expiryOffset` says how long before. So certificates can live for hours instead of years,
     and nobody has to think of them. With the type `kubernetes.io/tls` the Secret has the
     keys that ingress controllers and servers expect: `tls.crt` and `tls.key`.
 
-    The first certificate here lives a minute and is replaced after twenty seconds. The
-    server is an **nginx**, without any rights and with a read-only file system. It loads its
-    certificate when it starts; the operator restarts it, and the Deployment sees to it that
-    somebody always answers. Then we change the resource to a day: a changed spec means a new
-    certificate at once. (Not in the very second of a renewal: the operator notes a restart by
-    the second, and two in one second are one.)
-
-    With `revoke: true` each certificate that was replaced goes on Vault's revocation list.
+    This certificate lives a minute and is replaced after twenty seconds, so that you can watch.
+    With `revoke: true` each one that was replaced goes on Vault's revocation list.
     """
-    pki = f"/v1/{lab.path('pki')}"
-    lab.http.post(
-        f"/v1/sys/mounts/{lab.path('pki')}",
-        json={"type": "pki", "config": {"max_lease_ttl": "48h"}},
-    )
-    root = lab.http.post(
-        f"{pki}/root/generate/internal", json={"common_name": "lab 04 root", "ttl": "48h"}
-    ).json()["data"]["certificate"]
-    lab.http.post(
-        f"{pki}/roles/web",
-        json={
-            "allowed_domains": [f"{lab.namespace}.svc"],
-            "allow_subdomains": True,
-            "max_ttl": "25h",
-            "key_type": "ec",
-            "key_bits": 256,
-        },
-    )
-    policy = f"""
-path "{lab.path("pki")}/issue/web" {{ capabilities = ["update"] }}
-path "{lab.path("pki")}/revoke"    {{ capabilities = ["update"] }}
-"""
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('pki')}", json={"policy": policy})
-
-    # A short life first.
-    lab.kube.apply(certificate(lab, ttl="60s", offset="40s"))
-    wait_synced(lab, "VaultPKISecret", "tls")
-    serials = [serial_of(lab)]
-    lab.kube.apply(web_server())
-    lab.kube.apply(tls_server(lab, "tls", certificate="tls"))
-    lab.kube.apply(service("tls", port=8443))
-    lab.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "web-root"},
-            "data": {"ca.crt": root},
-        }
-    )
-    trust = {"name": "root-ca", "configMap": {"name": "web-root"}}
-    lab.kube.apply(shell(lab, "visitor", "sleep infinity", volumes=[trust]))
-    lab.kube.wait_for_pod("visitor")
-    lab.wait_for(
-        "the certificate to be renewed before its end",
-        lambda: serial_of(lab) not in ("", serials[0]),
-        explain=lambda: "\n".join(lab.kube.events("tls")[-5:]),
-    )
-    serials.append(serial_of(lab))
-    wait_rollout(lab, "tls", also=lambda: visit(lab)[0] == serial_of(lab) != serials[0])
-
-    # Then a day.
-    lab.wait_for("a moment between two renewals", lambda: 2 < seconds_since_renewal(lab) < 15)
-    lab.kube.apply(certificate(lab, ttl="24h", offset="1h"))
-    wait_synced(lab, "VaultPKISecret", "tls")
-    serials.append(serial_of(lab))
-    wait_rollout(lab, "tls", also=lambda: visit(lab)[0] == serials[-1])
-    lab.notes["serials"] = serials
+    lab.sh(r"""
+vault secrets enable -path=$NAMESPACE-pki -max-lease-ttl=48h pki
+vault write -field=serial_number $NAMESPACE-pki/root/generate/internal \
+  common_name="$NAMESPACE root" ttl=48h
+vault write $NAMESPACE-pki/roles/web allowed_domains=$NAMESPACE.svc allow_subdomains=true \
+  max_ttl=25h key_type=ec key_bits=256
+vault policy write $NAMESPACE-pki - <<EOF
+path "$NAMESPACE-pki/issue/web" { capabilities = ["update"] }
+path "$NAMESPACE-pki/revoke"    { capabilities = ["update"] }
+EOF
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultPKISecret
+metadata:
+  name: tls
+spec:
+  vaultAuthRef: shop
+  mount: $NAMESPACE-pki
+  role: web  #? the role that issues certificates for these names
+  commonName: tls.$NAMESPACE.svc
+  altNames: [shop.$NAMESPACE.svc]
+  ttl: 60s
+  expiryOffset: 40s  #? how long before its end is it renewed?
+  revoke: true
+  destination:
+    name: tls
+    create: true
+    type: kubernetes.io/tls  #? the type of Secret that servers expect
+""")
+    lab.sh("""
+kubectl wait vaultpkisecret/tls --for=condition=SecretSynced --timeout=60s
+kubectl describe secret tls
+status() { kubectl get vaultpkisecret tls -o jsonpath="{.status.$1}"; }
+SERIAL=$(status serialNumber)
+until [[ $(status serialNumber) != $SERIAL ]]; do sleep 1; done
+echo "was $SERIAL"
+echo "is  $(status serialNumber)"
+kubectl events --for vaultpkisecret/tls
+""")
 
 
-@serve_tls.check
+@issue_a_certificate.check
 def _(lab: LabContext) -> None:
-    resource = custom(lab, "VaultPKISecret", "tls")
-    expect(resource, "there is a VaultPKISecret tls")
+    expect(custom(lab, "VaultPKISecret", "tls"), "there is a VaultPKISecret tls")
     stored = secret(lab, "tls")
     expect(
         stored.get("type") == "kubernetes.io/tls",
@@ -202,41 +166,107 @@ def _(lab: LabContext) -> None:
         "the certificate is for both names",
         found=names.get_values_for_type(x509.DNSName),
     )
-    left = loaded.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-    expect(left > datetime.timedelta(hours=2), "it is good for hours", found=str(left))
-    serials = lab.notes.get("serials", [])
+    # The Secret is written before the status.
     expect(
-        len(set(serials)) >= 3,
-        "it is the third: one was renewed before its end, one came with the changed resource",
-        found=serials or "no lab.notes['serials']",
-    )
-    current = serial_of(lab)
-    expect(
-        current == serials[-1] == status(lab, "VaultPKISecret", "tls").get("serialNumber"),
+        soon(lab, lambda: serial_of(lab) == status(lab, "VaultPKISecret", "tls")["serialNumber"]),
         "the status names the one that is in the Secret",
         found=status(lab, "VaultPKISecret", "tls").get("serialNumber"),
     )
-    shown, server = visit(lab)
     expect(
-        shown == current,
-        "a visitor who trusts the root alone verifies the service, and is shown this one",
-        found=shown,
+        replaced_early(lab),
+        "an earlier one was replaced and revoked before its end",
+        found="nothing of the kind on Vault's revocation list",
     )
-    expect(server.startswith("nginx"), "the server is an nginx", found=server)
-    expect(
-        restarted_at(lab.kube.get("Deployment", "tls") or {}),
+
+
+@operator.step(
+    "Serve it, and be restarted in time",
+    minutes=6,
+    goals=[
+        "it is good for hours",
         "the operator restarted it",
-        hint="rolloutRestartTargets",
-    )
-    pem = lab.http.get(f"/v1/{lab.path('pki')}/crl/pem").text
-    revoked = x509.load_pem_x509_crl(pem.encode())
-    for old in serials[:-1]:
-        number = int(old.replace(":", ""), 16)
-        expect(
-            revoked.get_revoked_certificate_by_serial_number(number) is not None,
-            f"{old[:11]}… is on the revocation list",
-        )
-    number = loaded.serial_number
+        "a visitor who trusts the root alone verifies the service, and is shown this one",
+        "the server is an nginx",
+        "the present certificate is not on the revocation list, earlier ones are",
+    ],
+    hints=[
+        "`kubectl get deployment tls -o yaml` shows when the operator restarted the server: in "
+        "an annotation of its pod template.",
+        "The ConfigMap `web-root` holds the certificate of the root, which Vault tells everybody "
+        "at lab04-pki/cert/ca. The patch changes three fields of the spec.",
+        "kind Deployment, name tls; ttl 24h, expiryOffset 1h.",
+    ],
+)
+def serve_tls(lab: LabContext) -> None:
+    """
+    The server is an **nginx**, without any rights and with a read-only file system. It loads
+    its certificate when it starts. So a new certificate needs a restart here, too; the
+    Deployment sees to it that somebody always answers.
+
+    Then you change the resource, and give the certificate a day. A changed spec means a new
+    certificate at once.
+
+    One thing to know: the operator notes a restart by the second. Two renewals within one
+    second restart the server once.
+    """
+    lab.sh("""
+vault read -field=certificate $NAMESPACE-pki/cert/ca |
+  kubectl create configmap web-root --from-file=ca.crt=/dev/stdin
+""")
+    lab.kubectl_apply(file="manifests/nginx.yaml")
+    lab.sh("""
+kubectl patch vaultpkisecret tls --type merge --patch-file /dev/stdin <<EOF
+spec:
+  rolloutRestartTargets:
+  - kind: Deployment  #? what has to be restarted?
+    name: tls
+EOF
+kubectl wait pod/visitor --for=condition=Ready --timeout=60s
+kubectl rollout status deployment/tls --timeout=120s
+status() { kubectl get vaultpkisecret tls -o jsonpath="{.status.$1}"; }
+SERIAL=$(status serialNumber)
+until [[ $(status serialNumber) != $SERIAL ]]; do sleep 1; done
+kubectl rollout status deployment/tls --timeout=120s
+""")
+    lab.sh("""
+kubectl patch vaultpkisecret tls --type merge --patch-file /dev/stdin <<EOF
+spec:
+  ttl: 24h  #? how long shall it live?
+  expiryOffset: 1h
+EOF
+status() { kubectl get vaultpkisecret tls -o jsonpath="{.status.$1}"; }
+until (( $(status expiration) > $(date +%s) + 7200 )); do sleep 1; done
+kubectl rollout status deployment/tls --timeout=120s
+kubectl exec visitor -- curl -sv --cacert /root-ca/ca.crt https://tls.$NAMESPACE.svc:8443/ 2>&1 |
+  grep -E 'expire|issuer|verify|Server|orders'
+""")
+
+
+@serve_tls.check
+def _(lab: LabContext) -> None:
+    text = values(lab, "tls").get("tls.crt", "")
+    expect(text, "there is a Secret tls with a certificate")
+    loaded = x509.load_pem_x509_certificate(text.encode())
+    left = loaded.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    expect(left > datetime.timedelta(hours=2), "it is good for hours", found=str(left))
+    found = lab.kube.get("Deployment", "tls") or {}
+    expect(restarted_at(found), "the operator restarted it", hint="rolloutRestartTargets")
     expect(
-        revoked.get_revoked_certificate_by_serial_number(number) is None, "and the present one not"
+        soon(lab, lambda: is_rolled_out(lab.kube.get("Deployment", "tls") or {})),
+        "the Deployment tls is rolled out",
+        found=found.get("status"),
+    )
+    current = serial_of(lab)
+    expect(
+        soon(lab, lambda: visit(lab)[0] == current),
+        "a visitor who trusts the root alone verifies the service, and is shown this one",
+        found=visit(lab)[0],
+    )
+    server = visit(lab)[1]
+    expect(server.startswith("nginx"), "the server is an nginx", found=server)
+    revoked = {entry.serial_number for entry in replaced_early(lab)}
+    expect(
+        revoked and loaded.serial_number not in revoked,
+        "the present certificate is not on the revocation list, earlier ones are",
+        found=len(revoked),
     )

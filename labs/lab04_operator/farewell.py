@@ -1,14 +1,12 @@
-"""Step 9: a team leaves: everything goes, and the database refuses afterwards."""
+"""Step 17: a team leaves: everything goes, and the database refuses afterwards."""
 
 from __future__ import annotations
 
 from harness import expect
-from harness.lab.api import LabContext
-from harness.lab.kit.pods import service_account
-from labs.lab04_operator.connect import vault_trust
-from labs.lab04_operator.database import lease_of, leases, log_in
+from harness.lab.api import Entry, LabContext
 from labs.lab04_operator.lab import operator
-from labs.lab04_operator.objects import values, wait_synced
+from labs.lab04_operator.objects import soon, values
+from labs.lab04_operator.orders import leases, log_in, users
 
 
 def leaving(lab: LabContext) -> str:
@@ -16,121 +14,156 @@ def leaving(lab: LabContext) -> str:
     return lab.path("leaving")
 
 
+def _leased_there(lab: LabContext) -> list[str]:
+    """The leases that a consumer of that namespace has got since this step began."""
+    answers: list[Entry] = lab.audit.responses(lab.path("db", "creds", "orders"))
+    return [
+        str((entry["response"].get("secret") or {}).get("lease_id", "")).rpartition("/")[2]
+        for entry in answers
+        if ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_namespace")
+        == leaving(lab)
+    ]
+
+
+def _tried(lab: LabContext) -> list[str]:
+    """What the pod `keeper` was told by the database, a line for each try."""
+    with lab.quiet():
+        pod = lab.kube.get("Pod", "keeper") or {}
+        running = (pod.get("status") or {}).get("phase") == "Running"
+        return lab.kube.logs("keeper").splitlines() if running else []
+
+
 @operator.step(
-    "Leave, and take the credentials along",
+    "Delete a namespace that holds leases",
+    minutes=7,
+    goals=[
+        "Vault leased a database user to the namespace lab04-leaving",
+        "while it lived the database let in whoever had the password",
+        "the namespace is gone: no finalizer holds it",
+        "Vault keeps no lease for it",
+        "the database has no such user any more",
+        "and it refuses whoever kept the password",
+        "the shop's own user is still there",
+    ],
     hints=[
-        "A namespace lab04-leaving with all of its own: service account `shop`, Secret `vault-ca`, "
-        "VaultConnection, VaultAuth, a VaultStaticSecret and a VaultDynamicSecret `orders` "
-        "(lab04-db, creds/orders).",
-        "Keep user and lease in `lab.notes['leaving']` as {user, lease, before, after}: before and "
-        "after are what `log_in(lab, user, password)` says, the password stays in a variable.",
-        "`kubectl delete namespace lab04-leaving`, and wait until it is gone and the lease is "
-        "not in `leases(lab)` any more.",
+        "`kubectl get namespace lab04-leaving -o yaml` says in its conditions what a deletion "
+        "waits for. `kubectl logs keeper | uniq -c` shows what the database said.",
+        "The pod `keeper` needs a Secret `kept` with the keys username and password in lab04, "
+        "copied from the Secret `orders` in lab04-leaving before that goes.",
+        "path: creds/orders; kubectl delete namespace $NAMESPACE-leaving",
     ],
 )
 def let_go(lab: LabContext) -> None:
     """
     Credentials must end when their user does. A namespace with everything in it, a database
-    user among it, is deleted as a whole, as it happens at the end of a project.
+    user among it, is deleted as a whole, as it happens at the end of a project. Somebody has
+    kept a copy of the password.
 
     The custom resource has a **finalizer**: Kubernetes waits until the operator has revoked
-    the lease. But a small race is run. Kubernetes deletes in any order, and the VaultAuth may
+    the lease. There is a small race. Kubernetes deletes in any order, and the VaultAuth may
     be gone before the VaultDynamicSecret that needs it. HashiCorp's operator then tries for
-    half a minute, gives up, and the lease lives until its **TTL** is over: a minute here, and
-    what you chose in production. (The stand-in of these labs keeps its log-in for that.) So
-    choose TTLs that you can live with, or delete the VaultDynamicSecrets first. And had the
-    *operator* been removed first, nobody would take the finalizers away and the namespace
-    would hang in `Terminating`: first the resources, then the operator.
+    half a minute and gives up, and the lease lives until its **TTL** is over: a minute here,
+    and what you chose at work. (The stand-in of these labs keeps its log-in for that.) So
+    choose TTLs that you can live with, or delete the VaultDynamicSecrets first.
 
-    When the namespace is gone the user is gone from the **database**: whoever kept the
-    password, on a laptop or in a backup, has nothing.
+    And never remove the *operator* first. Then nothing takes the finalizers away, and the
+    namespace hangs in `Terminating`. First the resources, then the operator.
     """
-    lab.kube.apply(f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {leaving(lab)}}}}}")
-    lab.kube.apply(service_account("shop", leaving(lab)))
-    trusted = lab.access.vault_ca.read_text()
-    lab.kube.apply(vault_trust(lab, "vault-ca", trusted, leaving(lab)))
-    everything = f"""
+    lab.sh("""
+kubectl create namespace $NAMESPACE-leaving
+kubectl -n $NAMESPACE-leaving create serviceaccount shop
+kubectl -n $NAMESPACE-leaving create secret generic vault-ca --from-file=ca.crt=$VAULT_CACERT
+""")
+    lab.kubectl_apply("""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultConnection
-metadata: {{name: vault}}
-spec: {{address: {lab.access.vault_pod_addr}, caCertSecretRef: vault-ca}}
+metadata:
+  name: vault
+  namespace: $NAMESPACE-leaving
+spec:
+  address: $VAULT_POD_ADDR
+  caCertSecretRef: vault-ca
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultAuth
-metadata: {{name: shop}}
+metadata:
+  name: shop
+  namespace: $NAMESPACE-leaving
 spec:
   vaultConnectionRef: vault
   method: kubernetes
-  mount: {lab.path("kubernetes")}
-  kubernetes: {{role: shop, serviceAccount: shop, audiences: [vault]}}
----
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultStaticSecret
-metadata: {{name: app}}
-spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/app
-  destination: {{name: app, create: true}}
+  mount: $NAMESPACE-kubernetes
+  kubernetes:
+    role: shop
+    serviceAccount: shop
+    audiences: [vault]
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultDynamicSecret
-metadata: {{name: orders}}
+metadata:
+  name: orders
+  namespace: $NAMESPACE-leaving
 spec:
   vaultAuthRef: shop
-  mount: {lab.path("db")}
-  path: creds/orders
-  destination: {{name: orders, create: true}}
-"""
-    lab.kube.apply(everything, leaving(lab))
-    wait_synced(lab, "VaultStaticSecret", "app", leaving(lab))
-    wait_synced(lab, "VaultDynamicSecret", "orders", leaving(lab))
-    kept = values(lab, "orders", leaving(lab))
-    lease = lease_of(lab, "orders", leaving(lab)).rpartition("/")[2]
-    before = log_in(lab, kept["username"], kept["password"])
-
-    lab.kube.delete("Namespace", leaving(lab))
-    lab.wait_for(
-        "the namespace to be gone",
-        lambda: lab.kube.get("Namespace", leaving(lab)) is None,
-        timeout=120,
-        explain=lambda: str((lab.kube.get("Namespace", leaving(lab)) or {}).get("status")),
-        hint="a finalizer holds it: kubectl get vaultdynamicsecrets,vaultauths -n lab04-leaving",
-    )
-    lab.wait_for("the lease to end", lambda: lease not in leases(lab), timeout=90)
-    after = log_in(lab, kept["username"], kept["password"])
-    lab.notes["leaving"] = {
-        "user": kept["username"],
-        "lease": lease,
-        "before": before,
-        "after": after,
-    }
+  mount: $NAMESPACE-db
+  path: creds/orders  #? a database user, as in step 14
+  destination:
+    name: orders
+    create: true
+""")
+    lab.sh(r"""
+kubectl -n $NAMESPACE-leaving wait vaultdynamicsecret/orders \
+  --for=condition=SecretSynced --timeout=60s
+value() { kubectl -n $NAMESPACE-leaving get secret orders -o jsonpath="{.data.$1}" | base64 -d; }
+kubectl create secret generic kept \
+  --from-file=username=<(value username) --from-file=password=<(value password)
+""")
+    lab.kubectl_apply(file="manifests/keeper.yaml")
+    lab.sh("""
+until kubectl logs keeper | grep 'let in'; do sleep 1; done
+kubectl delete namespace $NAMESPACE-leaving --timeout=120s  #?(namespace) what goes as a whole?
+until kubectl logs keeper | grep -m1 refused; do sleep 1; done
+kubectl logs keeper | uniq -c
+vault list sys/leases/lookup/$NAMESPACE-db/creds/orders
+""")
 
 
 @let_go.check
 def _(lab: LabContext) -> None:
-    noted = lab.notes.get("leaving", {})
+    leased = _leased_there(lab)
     expect(
-        noted.get("user") and noted.get("lease"),
-        "there was a database user of the namespace lab04-leaving",
-        found=noted or "no lab.notes['leaving']",
+        leased,
+        f"Vault leased a database user to the namespace {leaving(lab)}",
+        found="no answer to it in Vault's audit log since this step began",
     )
-    expect(not noted["before"], "while it lived the database let the user in", found=noted)
+    expect(
+        "let in" in _tried(lab),
+        "while it lived the database let in whoever had the password",
+        found=_tried(lab)[-3:] or "no log of a pod keeper",
+    )
     expect(
         lab.kube.get("Namespace", leaving(lab)) is None,
         "the namespace is gone: no finalizer holds it",
     )
-    expect(noted["lease"] not in leases(lab), "Vault keeps no lease for it")
-    gone = not lab.orders.exists(noted["user"])
-    expect(gone, "the database has no such user any more", found=noted["user"])
     expect(
-        "authentication failed" in noted["after"],
-        "and refused whoever kept the password",
-        found=noted["after"] or "it was let in",
+        soon(lab, lambda: not set(leased) & set(leases(lab))),
+        "Vault keeps no lease for it",
+        found=leases(lab),
+    )
+    kept = values(lab, "kept")
+    expect(
+        kept.get("username") and soon(lab, lambda: kept["username"] not in users(lab)),
+        "the database has no such user any more",
+        found=kept.get("username") or "no Secret kept with a username",
+    )
+    said = log_in(lab, kept["username"], kept["password"])
+    expect(
+        "authentication failed" in said and "refused" in _tried(lab)[-1],
+        "and it refuses whoever kept the password",
+        found=said or "it was let in",
     )
     expect(
-        len(leases(lab)) >= 1,
-        "the shop's own user, of step 8, is still there",
-        found=leases(lab),
+        values(lab, "orders").get("username") in users(lab) and leases(lab),
+        "the shop's own user is still there",
+        found=users(lab),
     )

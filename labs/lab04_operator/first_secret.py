@@ -1,4 +1,4 @@
-"""Step 2: a secret of Vault becomes a Secret of Kubernetes."""
+"""Step 3: a secret of Vault becomes a Secret of Kubernetes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from labs.lab04_operator.connect import way_in
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
     condition,
     custom,
+    is_synced,
     kv,
     reads_of,
     same,
     secret,
+    soon,
     status,
     values,
-    wait_synced,
 )
+from labs.lab04_operator.way_in import way_in
 
 # What the operator writes on every Secret that is its own (interfaces.md, section 3.3).
 OWNER_LABELS = {
@@ -30,50 +31,72 @@ OWNER_LABELS = {
 
 @operator.step(
     "A secret becomes a Secret",
+    minutes=6,
+    goals=[
+        "there is a VaultStaticSecret app",
+        "the operator reports it as synced",
+        "the Secret app has the fields of the secret, and _raw",
+        "its password is the one in Vault (compared by SHA-256)",
+        "_raw holds the whole answer: data and metadata with the version",
+        "its labels say that the operator made it",
+        "its only owner is the VaultStaticSecret",
+        "Vault's audit log names the service account shop as the reader, nobody else",
+    ],
     hints=[
-        "A VaultStaticSecret `app`: vaultAuthRef, type kv-v2, mount, path (without `data/`: the "
-        "operator adds it), refreshAfter 5s, destination {name: app, create: true}.",
-        "`kubectl -n lab04 describe vaultstaticsecret app` shows conditions and events.",
+        "`kubectl explain vaultstaticsecret.spec` describes each field; `kubectl describe "
+        "vaultstaticsecret app` shows conditions and events.",
+        "`path` is the name of the secret as `vault kv get` takes it: the operator puts `data/` "
+        "in front of it. Without `create: true` the Secret must be there already.",
+        "vaultAuthRef: shop; type: kv-v2; path: shop/app; create: true.",
     ],
 )
 def first_secret(lab: LabContext) -> None:
     """
-    A **VaultStaticSecret** names a KV secret and a **destination**: the Kubernetes Secret
-    that it shall become. The operator reads Vault again every `refreshAfter` (a minute, if
-    you say nothing; five seconds here, because you are waiting).
+    A **VaultStaticSecret** names a secret in Vault and a **destination**: the Kubernetes
+    Secret that it becomes. The operator reads Vault again every `refreshAfter`. A minute is
+    the default; here it is five seconds, because you are waiting.
 
-    Look at the Secret that comes out. Each field has become a key, and there is one more:
-    `_raw`, the whole answer of Vault as JSON, with the metadata. The labels say who made it,
-    and the **owner reference** says for which resource: delete that, and the Secret goes.
+    *Before you run the cell: Vault's secret has two fields. How many keys will the Secret have?*
 
-    The status of the resource holds no secret. `secretMAC` is an HMAC of the data: how the
-    operator notices that somebody changed the Secret.
+    Each field has become a key, and there is one more: `_raw`, the whole answer of Vault as
+    JSON, with its metadata. The labels say which program made the Secret. The **owner
+    reference** says for which resource: delete the resource, and the Secret goes, too.
+
+    The status of the resource holds no secret. `secretMAC` is an HMAC of the data. With it the
+    operator notices when somebody changes the Secret.
     """
-    lab.kube.apply(f"""
+    lab.kubectl_apply("""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultStaticSecret
-metadata: {{name: app}}
+metadata:
+  name: app
 spec:
-  vaultAuthRef: shop
-  type: kv-v2
-  mount: {lab.path("kv")}
-  path: shop/app
+  vaultAuthRef: shop  #? how does the operator log in?
+  type: kv-v2  #? the kind of engine
+  mount: $NAMESPACE-kv
+  path: shop/app  #? the name of the secret
   refreshAfter: 5s
-  destination: {{name: app, create: true}}
+  destination:
+    name: app
+    create: true  #? may the operator make the Secret?
 """)
-    wait_synced(lab, "VaultStaticSecret", "app")
-    print(lab.run(f"kubectl -n {lab.namespace} get vaultstaticsecret app"))
+    lab.sh("""
+kubectl wait vaultstaticsecret/app --for=condition=SecretSynced --timeout=60s
+kubectl get vaultstaticsecret app
+kubectl describe secret app
+kubectl get vaultstaticsecret app -o yaml
+""")
 
 
 @first_secret.check
 def _(lab: LabContext) -> None:
     resource = custom(lab, "VaultStaticSecret", "app")
     expect(resource, "there is a VaultStaticSecret app")
-    synced = condition(lab, "VaultStaticSecret", "app", "SecretSynced")
     expect(
-        synced.get("status") == "True",
+        soon(lab, lambda: is_synced(lab, "VaultStaticSecret", "app")),
         "the operator reports it as synced",
-        found=synced or lab.kube.events("app")[-3:],
+        found=condition(lab, "VaultStaticSecret", "app", "SecretSynced")
+        or lab.kube.events("app")[-3:],
         hint=f"kubectl -n {lab.namespace} describe vaultstaticsecret app",
     )
     expect(

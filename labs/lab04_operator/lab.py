@@ -7,16 +7,18 @@ from harness import Lab
 operator = Lab(
     "04",
     "The Secrets Operator",
-    minutes=60,
+    minutes=145,
     needs=("postgres", "operator", "second-vault", "nginx"),
-    goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret; an "
-    "operator copies it, keeps it so and restarts who uses it. The application knows no Vault.",
+    goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret. An "
+    "operator copies it, repairs it, and restarts the workloads that use it. The application "
+    "knows no Vault.",
     remember=(
         "The operator has no identity of its own in Vault: it logs in as each consumer's service "
         "account, and Vault's policy decides.",
-        "A Secret that the operator made belongs to its custom resource: edited it is repaired, "
-        "deleted it comes back, and it goes when the resource goes.",
-        "A changed secret reaches a process only when it is restarted: name the restart target.",
+        "A Secret that the operator made belongs to its custom resource. Edited, it is repaired; "
+        "deleted, it comes back; and it goes when the resource goes.",
+        "A changed secret reaches a process only when the process is restarted: name the restart "
+        "target.",
         "When Vault is away nothing changes, for good and for bad: the last copy stays.",
         "The copy lies in etcd, and whoever may read Secrets has it: that is the price.",
     ),

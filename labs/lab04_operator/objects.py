@@ -8,40 +8,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
-from harness.lab.api import LabContext, Object, Secret
+from harness.lab.api import GaveUp, LabContext, Object, Secret
 from harness.lab.kit.operator import API, MANAGER, NAMESPACE, rolled_out
 
 __all__ = ["API", "MANAGER", "NAMESPACE", "rolled_out"]
 
-KINDS = ("VaultStaticSecret", "VaultDynamicSecret", "VaultPKISecret")
-SYNC_SECONDS = 60.0
+SOON_SECONDS = 10.0
 # Where the operator writes when it restarted a workload, as `kubectl rollout restart` does.
 RESTARTED_AT = "vso.secrets.hashicorp.com/restartedAt"
-
-
-def static_secret(
-    lab: LabContext, name: str, path: str = "shop/app", *, namespace: str = "", **spec: Any
-) -> Object:
-    """A VaultStaticSecret like the one of step 2, for a Secret of the same name.
-
-    `spec` are the fields that are different, or more.
-    """
-    return {
-        "apiVersion": API,
-        "kind": "VaultStaticSecret",
-        "metadata": {"name": name, "namespace": namespace or lab.namespace},
-        "spec": {
-            "vaultAuthRef": "shop",
-            "type": "kv-v2",
-            "mount": lab.path("kv"),
-            "path": path,
-            "refreshAfter": "5s",
-            "destination": {"name": name, "create": True},
-            **spec,
-        },
-    }
 
 
 def custom(lab: LabContext, kind: str, name: str, namespace: str = "") -> Object:
@@ -79,26 +54,18 @@ def is_synced(lab: LabContext, kind: str, name: str, namespace: str = "") -> boo
     )
 
 
-def wait_synced(lab: LabContext, kind: str, name: str, namespace: str = "") -> None:
-    """Wait until the custom resource is synced; the failure tells its events."""
-    lab.wait_for(
-        f"{kind} {namespace or lab.namespace}/{name} to be synced",
-        lambda: is_synced(lab, kind, name, namespace),
-        timeout=SYNC_SECONDS,
-        explain=lambda: "\n".join(lab.kube.events(name, namespace)[-6:]) or "no events",
-        hint=f"kubectl -n {namespace or lab.namespace} describe {kind.lower()} {name}",
-    )
+def is_valid(lab: LabContext, kind: str, name: str) -> bool:
+    """Whether the operator has found a connection, an auth or a transformation valid."""
+    return soon(lab, lambda: status(lab, kind, name).get("valid") is True)
 
 
-def wait_valid(lab: LabContext, kind: str, name: str) -> None:
-    """Wait until the operator has found a connection or an auth valid."""
-    lab.wait_for(
-        f"the operator to find {kind} {name} valid",
-        lambda: status(lab, kind, name).get("valid") is True,
-        timeout=SYNC_SECONDS,
-        explain=lambda: "\n".join(lab.kube.events(name)[-6:]) or "no events",
-        hint=f"kubectl -n {lab.namespace} describe {kind.lower()} {name}",
-    )
+def soon(lab: LabContext, holds: Callable[[], object]) -> bool:
+    """Whether something holds within a few seconds: a check may come right behind a command."""
+    try:
+        lab.wait_for("what the check asks for", lambda: bool(holds()), timeout=SOON_SECONDS)
+    except GaveUp:
+        return False
+    return True
 
 
 def secret(lab: LabContext, name: str, namespace: str = "") -> Object:
@@ -120,20 +87,9 @@ def encoded(data: Mapping[str, str]) -> dict[str, str]:
     return {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
 
 
-def plain_secret(lab: LabContext, name: str, data: Mapping[str, str], **metadata: Any) -> Any:
-    """A Secret that somebody made by hand."""
-    namespace = metadata.pop("namespace", "") or lab.namespace
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace, **metadata},
-        "data": encoded(data),
-    }
-
-
-def kv(lab: LabContext, path: str) -> dict[str, str]:
-    """The present version of a KV v2 secret of this lab; {} when there is none."""
-    address = f"/v1/{lab.path('kv', 'data', path)}"
+def kv(lab: LabContext, path: str, version: int = 0) -> dict[str, str]:
+    """A version of a KV v2 secret of this lab, the present one for 0; {} when there is none."""
+    address = f"/v1/{lab.path('kv', 'data', path)}?version={version}"
     with lab.quiet():
         answer = lab.http.get(address, allow={403, 404}).json()
     return dict((answer.get("data") or {}).get("data") or {})
@@ -145,56 +101,39 @@ def same(lab: LabContext, name: str, expected: str, key: str = "password") -> bo
     return found is not None and lab.fingerprint(found) == lab.fingerprint(expected)
 
 
-def wait_value(lab: LabContext, name: str, expected: str, key: str = "password") -> None:
-    """Wait until the Secret `name` holds `expected`."""
-    lab.wait_for(
-        f"Secret {name} to hold the new {key}",
-        lambda: same(lab, name, expected, key),
-        timeout=SYNC_SECONDS,
-        explain=lambda: "\n".join(lab.kube.events(name)[-6:]) or "no events",
-        hint=f"kubectl -n {lab.namespace} get events",
-    )
-
-
-def complaint(lab: LabContext, kind: str, name: str, reason: str, namespace: str = "") -> str:
-    """The newest event of this reason about this very object; "" when there is none.
+def events_of(lab: LabContext, kind: str, name: str, namespace: str = "") -> list[Object]:
+    """The events about this very object, oldest first.
 
     By uid: events outlive their object, and an earlier one of the same name.
     """
     uid = (custom(lab, kind, name, namespace).get("metadata") or {}).get("uid")
-    events = lab.kube.list("Event", namespace, api_version="v1")
-    texts = [
-        (event.get("lastTimestamp") or "", event["message"])
-        for event in events
-        if event["involvedObject"].get("uid") == uid and event.get("reason") == reason
+    with lab.quiet():
+        events = lab.kube.list("Event", namespace, api_version="v1") if uid else []
+    own = [event for event in events if event["involvedObject"].get("uid") == uid]
+    return sorted(own, key=lambda event: event.get("lastTimestamp") or "")
+
+
+def complaint(lab: LabContext, kind: str, name: str, reason: str, namespace: str = "") -> str:
+    """The newest event of this reason about this very object; "" when there is none."""
+    events = events_of(lab, kind, name, namespace)
+    return next((str(e["message"]) for e in reversed(events) if e.get("reason") == reason), "")
+
+
+def writes_of(lab: LabContext, kind: str, name: str) -> int:
+    """How often the operator has written the Secret of this object, by its events."""
+    written = ("SecretSynced", "SecretRotated")
+    events = [e for e in events_of(lab, kind, name) if e.get("reason") in written]
+    return sum(int(event.get("count") or 1) for event in events)
+
+
+def written_at(found: Object) -> str:
+    """When the data of a Secret was last written, as Kubernetes notes it; "" when never."""
+    times = [
+        str(entry.get("time", ""))
+        for entry in (found.get("metadata") or {}).get("managedFields") or []
+        if "f:data" in (entry.get("fieldsV1") or {})
     ]
-    return max(texts)[1] if texts and uid else ""
-
-
-def refused(lab: LabContext, manifest: str | Object, reason: str, namespace: str = "") -> str:
-    """Apply one custom resource that must be refused; take it away; return what was said."""
-    (made,) = lab.kube.apply(manifest)
-    kind, name = made["kind"], made["metadata"]["name"]
-    try:
-        return lab.wait_for(
-            f"the operator to refuse {kind} {name} with a {reason} event",
-            lambda: complaint(lab, kind, name, reason, namespace),
-            timeout=SYNC_SECONDS,
-            explain=lambda: "\n".join(lab.kube.events(name, namespace)[-6:]) or "no events",
-        )
-    finally:
-        remove(lab, kind, name, namespace)
-
-
-def remove(lab: LabContext, kind: str, name: str, namespace: str = "") -> None:
-    """Delete a custom resource and wait until its finalizer has let it go."""
-    lab.kube.delete(kind, name, namespace, API)
-    lab.wait_for(
-        f"{kind} {name} to be gone",
-        lambda: not custom(lab, kind, name, namespace),
-        timeout=SYNC_SECONDS,
-        hint="its finalizer is the operator's: is the operator running?",
-    )
+    return max(times, default="")
 
 
 def is_rolled_out(found: Object) -> bool:
@@ -215,30 +154,6 @@ def restarted_at(workload: Object) -> str:
     """When the operator restarted this workload; "" when it never did."""
     metadata = (workload.get("spec") or {}).get("template", {}).get("metadata", {})
     return str((metadata.get("annotations") or {}).get(RESTARTED_AT, ""))
-
-
-def wait_rollout(
-    lab: LabContext,
-    name: str,
-    kind: str = "Deployment",
-    also: Callable[[], bool] = lambda: True,
-) -> None:
-    """Wait until all pods of a workload are of its present version, and `also` holds."""
-    with lab.quiet():
-        lab.wait_for(
-            f"{kind} {name} to be rolled out",
-            lambda: is_rolled_out(lab.kube.get(kind, name) or {}) and also(),
-            timeout=120,
-            explain=lambda: explain_pods(lab, name),
-            hint=f"kubectl -n {lab.namespace} rollout status {kind.lower()} {name}",
-        )
-
-
-def explain_pods(lab: LabContext, app: str) -> str:
-    """Events and last log lines of a workload's pods."""
-    pods = lab.kube.list("Pod", selector=f"app={app}")
-    lines = [lab.kube.explain_pod(pod["metadata"]["name"]) for pod in pods]
-    return "\n".join(lines) or f"no pod of {app}"
 
 
 def manager_pod(lab: LabContext) -> Object:

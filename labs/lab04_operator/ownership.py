@@ -1,4 +1,4 @@
-"""Step 4: whose Secret is it? Existing, created, taken over, and what is refused."""
+"""Steps 7 and 8: whose Secret is it? One that is there is filled, another is taken over."""
 
 from __future__ import annotations
 
@@ -6,97 +6,91 @@ from harness import expect
 from harness.lab.api import LabContext
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import (
-    complaint,
     custom,
-    plain_secret,
-    refused,
+    encoded,
+    is_synced,
     same,
     secret,
-    static_secret,
+    soon,
     status,
     values,
-    wait_synced,
 )
+from labs.lab04_operator.refusals import expect_refused
+
+BY_HAND = {"password": "made-by-hand"}
 
 
 @operator.step(
-    "Whose Secret is it?",
+    "Fill a Secret that is already there",
+    minutes=5,
+    further=True,
+    goals=[
+        "there is a Secret legacy",
+        "its password is what KV version 1 holds at lab04-old/legacy",
+        "its own label is still there",
+        "create: false made nobody its owner",
+        "without hmacSecretData its status has no HMAC",
+    ],
     hints=[
-        "KV version 1 at `lab04-old` with a secret `legacy`. A Secret `legacy` made by hand "
-        "(`lab.secret('by-hand')`, label team: shop), and a VaultStaticSecret `legacy`: kv-v1, "
-        "create false, hmacSecretData false. `static_secret(lab, name, path, field=value)` builds "
-        "one.",
-        "A Secret `taken` made by hand, and a VaultStaticSecret `taken` with create: true. Read "
-        "its SecretSyncError event (`complaint`), keep it in `lab.notes['not-the-owner']`. Then "
-        "apply it again with overwrite: true.",
-        "A second resource `thief` with destination taken, create and overwrite: what it is told "
-        "goes to `lab.notes['thief']` (`refused` takes it away again).",
+        "`kubectl explain vaultstaticsecret.spec.destination` and `kubectl explain "
+        "vaultstaticsecret.spec.hmacSecretData`.",
+        "An engine of version 1 has the type `kv-v1`. `create` is false when you say nothing.",
+        "type: kv-v1; create: false; hmacSecretData: false.",
     ],
 )
-def ownership(lab: LabContext) -> None:
+def fill_a_secret(lab: LabContext) -> None:
     """
-    The destination may be there already. Three rules decide:
+    Your cluster is full of Secrets already, and programs that use them. With `create: false`
+    (the default) the operator only replaces the **data** of a Secret that is there. Its
+    labels stay, and nobody becomes its owner. While the Secret is missing the operator waits.
 
-    - `create: false` (the default): the Secret must exist, and only its **data** are
-      replaced. Labels stay, nobody becomes its owner. If it is missing, the operator waits,
-      without a word.
-    - `create: true`: the operator owns the Secret, from its labels to its end. One that
-      somebody else made is **refused**: it may be in use.
-    - `create: true` with `overwrite: true`: that one is taken over. But not even then one
-      that belongs to *another* custom resource.
+    The secret comes from an old KV engine of **version 1**, which keeps no earlier versions;
+    the resource says `kv-v1`.
 
-    The old secret here comes from a KV engine of version 1, which keeps no past; the
-    resource says `kv-v1`. With `hmacSecretData: false` the operator compares nothing: it
-    writes at every pass, and it will never restart anybody.
+    With `hmacSecretData: false` the operator compares nothing. It writes at every pass, and it
+    never restarts a workload, because it cannot know whether anything has changed.
     """
-    old = lab.path("old")
-    lab.http.post(f"/v1/sys/mounts/{old}", json={"type": "kv", "options": {"version": "1"}})
-    lab.http.post(f"/v1/{old}/legacy", json={"password": lab.secret("legacy")})
-
-    # create: false: a Secret that was there stays somebody else's.
-    by_hand = {"password": lab.secret("by-hand")}
-    made = plain_secret(lab, "legacy", by_hand, labels={"team": "shop"})
-    lab.kube.apply(made)
-    lab.kube.apply(
-        static_secret(
-            lab,
-            "legacy",
-            "legacy",
-            mount=old,
-            type="kv-v1",
-            hmacSecretData=False,
-            destination={"name": "legacy"},
-        )
-    )
-    wait_synced(lab, "VaultStaticSecret", "legacy")
-
-    # create: true: the same is refused, until we say that it may be overwritten.
-    lab.kube.apply(plain_secret(lab, "taken", by_hand))
-    lab.kube.apply(static_secret(lab, "taken"))
-    lab.notes["not-the-owner"] = lab.wait_for(
-        "the operator to refuse a Secret that it did not make",
-        lambda: complaint(lab, "VaultStaticSecret", "taken", "SecretSyncError"),
-    )
-    expect(values(lab, "taken") == by_hand, "the refused Secret was left as it was")
-    seize = {"name": "taken", "create": True, "overwrite": True}
-    lab.kube.apply(static_secret(lab, "taken", destination=seize))
-    wait_synced(lab, "VaultStaticSecret", "taken")
-
-    # Not even with overwrite from another custom resource.
-    thief = static_secret(lab, "thief", destination=seize)
-    lab.notes["thief"] = refused(lab, thief, "SecretSyncError")
+    lab.sh(r"""
+vault secrets enable -path=$NAMESPACE-old -version=1 kv
+head -c 12 /dev/urandom | base64 | tr -d '\n' |
+  vault kv put -mount=$NAMESPACE-old legacy password=-
+kubectl create secret generic legacy --from-literal=password=made-by-hand
+kubectl label secret legacy team=shop
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: legacy
+spec:
+  vaultAuthRef: shop
+  type: kv-v1  #? the kind of engine
+  mount: $NAMESPACE-old
+  path: legacy
+  refreshAfter: 5s
+  hmacSecretData: false
+  destination:
+    name: legacy
+    create: false  #? may the operator make the Secret?
+""")
+    lab.sh("""
+kubectl wait vaultstaticsecret/legacy --for=condition=SecretSynced --timeout=60s
+kubectl describe secret legacy
+""")
 
 
-@ownership.check
+@fill_a_secret.check
 def _(lab: LabContext) -> None:
     legacy = secret(lab, "legacy")
     expect(legacy, "there is a Secret legacy")
+    address = f"/v1/{lab.path('old', 'legacy')}"
+    stored = (lab.http.get(address, allow={403, 404}).json().get("data") or {}).get("password", "")
     expect(
-        same(lab, "legacy", lab.secret("legacy")),
-        "its password is what KV version 1 holds at lab04-old/legacy",
+        stored and soon(lab, lambda: same(lab, "legacy", stored)),
+        f"its password is what KV version 1 holds at {lab.path('old')}/legacy",
         found=lab.kube.events("legacy")[-3:],
     )
-    metadata = legacy["metadata"]
+    metadata = secret(lab, "legacy")["metadata"]
     labels = metadata.get("labels") or {}
     expect(labels.get("team") == "shop", "its own label is still there", found=labels)
     expect(
@@ -111,17 +105,112 @@ def _(lab: LabContext) -> None:
         "without hmacSecretData its status has no HMAC",
         found=sorted(state),
     )
+
+
+@operator.step(
+    "Whose Secret is it?",
+    minutes=6,
+    goals=[
+        "untouched is refused: not the owner of the destination Secret",
+        "the Secret by-hand is as it was made by hand",
+        "there is a VaultStaticSecret taken",
+        "now the Secret taken is its own",
+        "and holds Vault's data, nothing of what was there",
+        "thief is refused: not the owner of the destination Secret",
+    ],
+    hints=[
+        "`kubectl explain vaultstaticsecret.spec.destination.overwrite`. The events of the three "
+        "resources say which one was refused.",
+        "`untouched` must not say `overwrite`, `taken` must. `thief` names the destination of "
+        "`taken`.",
+        "overwrite: true; name: taken.",
+    ],
+)
+def whose_secret(lab: LabContext) -> None:
+    """
+    With `create: true` the operator owns the Secret, from its labels to its end. Two rules
+    protect Secrets that others own:
+
+    - one that somebody else has made is **refused**, because a program may be using it. Only
+      `overwrite: true` takes it over;
+    - one that belongs to *another* custom resource is refused, `overwrite` or not.
+
+    *Before you run the cell: three resources, two Secrets made by hand. Which of the three will
+    be synced?*
+    """
+    lab.sh("""
+kubectl create secret generic by-hand --from-literal=password=made-by-hand
+kubectl create secret generic taken --from-literal=password=made-by-hand
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: untouched
+spec:
+  vaultAuthRef: shop
+  type: kv-v2
+  mount: $NAMESPACE-kv
+  path: shop/app
+  destination:
+    name: by-hand
+    create: true
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: taken
+spec:
+  vaultAuthRef: shop
+  type: kv-v2
+  mount: $NAMESPACE-kv
+  path: shop/app
+  destination:
+    name: taken
+    create: true
+    overwrite: true  #? may the operator take the Secret over?
+""")
+    lab.sh("kubectl wait vaultstaticsecret/taken --for=condition=SecretSynced --timeout=60s")
+    lab.kubectl_apply("""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: thief
+spec:
+  vaultAuthRef: shop
+  type: kv-v2
+  mount: $NAMESPACE-kv
+  path: shop/app
+  destination:
+    name: taken  #? the Secret that belongs to another resource now
+    create: true
+    overwrite: true
+""")
+    lab.sh("""
+until kubectl events --for vaultstaticsecret/untouched 2>/dev/null |
+  grep SecretSyncError; do sleep 1; done
+until kubectl events --for vaultstaticsecret/thief 2>/dev/null |
+  grep SecretSyncError; do sleep 1; done
+kubectl describe secret taken
+""")
+
+
+@whose_secret.check
+def _(lab: LabContext) -> None:
+    kind, told = "VaultStaticSecret", "SecretSyncError"
+    refusal = "not the owner of the destination Secret"
+    expect_refused(lab, kind, "untouched", told, refusal)
     expect(
-        "not the owner of the destination Secret" in lab.notes.get("not-the-owner", ""),
-        "a Secret that somebody else had made was refused first",
-        found=lab.notes.get("not-the-owner") or "no lab.notes['not-the-owner']",
+        secret(lab, "by-hand").get("data") == encoded(BY_HAND),
+        "the Secret by-hand is as it was made by hand",
+        found=sorted(secret(lab, "by-hand").get("data") or {}),
     )
-    resource = custom(lab, "VaultStaticSecret", "taken")
+    resource = custom(lab, kind, "taken")
     expect(resource, "there is a VaultStaticSecret taken")
     expect(
-        resource["spec"]["destination"].get("overwrite") is True,
-        "it may overwrite",
-        found=resource["spec"]["destination"],
+        soon(lab, lambda: is_synced(lab, kind, "taken")),
+        "it is synced",
+        found=lab.kube.events("taken")[-3:],
     )
     owners = (secret(lab, "taken").get("metadata") or {}).get("ownerReferences") or []
     expect(
@@ -134,9 +223,4 @@ def _(lab: LabContext) -> None:
         "and holds Vault's data, nothing of what was there",
         found=sorted(values(lab, "taken")),
     )
-    expect(
-        "not the owner" in lab.notes.get("thief", "")
-        and not custom(lab, "VaultStaticSecret", "thief"),
-        "another custom resource could not take it away, overwrite or not",
-        found=lab.notes.get("thief") or "no lab.notes['thief']",
-    )
+    expect_refused(lab, kind, "thief", told, refusal)

@@ -1,104 +1,118 @@
-"""Step 7: the Secret in the form that the application wants."""
+"""Step 12: the Secret in the form that the application wants."""
 
 from __future__ import annotations
+
+from urllib.parse import quote_plus
 
 from harness import expect
 from harness.lab.api import LabContext
 from labs.lab04_operator.lab import operator
-from labs.lab04_operator.objects import (
-    custom,
-    kv,
-    refused,
-    secret,
-    status,
-    values,
-    wait_synced,
-)
+from labs.lab04_operator.objects import custom, is_valid, kv, secret, soon, status, values
+from labs.lab04_operator.refusals import expect_refused
 
 
 @operator.step(
     "A Secret in the shape the application wants",
+    minutes=7,
+    further=True,
+    goals=[
+        "the SecretTransformation shapes is valid",
+        "the Secret shaped has exactly the keys username, url and motto: no password, no _raw",
+        "url is made of username and password (compared by SHA-256)",
+        "motto is made by a function and of the resource's annotation",
+        "the Secret bears the label that was asked for",
+        "broken is refused: template",
+    ],
     hints=[
-        "A SecretTransformation `shapes` with a template `url`: "
-        '`postgresql://{{ get .Secrets "username" }}:{{ get .Secrets "password" | urlquery }}'
-        "@db/shop`.",
-        "A VaultStaticSecret `shaped` from shop/app; destination.transformation: excludeRaw true, "
-        'excludes ["^password$"], transformationRefs [{name: shapes}], and a template `motto`: '
-        "`{{ .Secrets.username | upper }} of {{ .Annotations.tier }}`; the resource bears the "
-        "annotation tier: shop-front.",
-        "A template that does not parse is refused with InvalidConfiguration: keep what is said "
-        "about a SecretTransformation with `{{ .Secrets.username` in `lab.notes['bad-template']`.",
+        "`kubectl explain vaultstaticsecret.spec.destination.transformation` names the fields.",
+        "`excludes` holds regular expressions for the names of fields. A resource takes the "
+        "templates of a SecretTransformation by its name.",
+        'excludeRaw: true; excludes: ["^password$"]; transformationRefs with name: shapes.',
     ],
 )
 def shape_it(lab: LabContext) -> None:
     """
-    Applications want a URL, a file, other names; Vault has fields. Instead of a second copy in
-    Vault, a **transformation** builds the keys of the Secret:
+    Applications want a URL, a file, other names; Vault has fields. Do not store a second copy
+    in Vault: a **transformation** builds the keys of the Secret.
 
-    - **templates** make new keys (Go templates, with many of the functions that Helm users
-      know); their input is `.Secrets`, and labels and annotations of the resource;
-    - **excludes** and **includes** are patterns for the fields that are copied as they are;
-      keys made by templates are never filtered;
-    - `excludeRaw` leaves out `_raw`. Do that whenever you filter: otherwise everything is
-      still in there.
+    - **templates** make new keys. They are Go templates, with many of the functions that Helm
+      users know. Their input is `.Secrets`, and the labels and annotations of the resource.
+    - **excludes** and **includes** are patterns for the fields that are copied as they are.
+      Keys that a template makes are never filtered.
+    - `excludeRaw` leaves out `_raw`. Say it whenever you filter: otherwise `_raw` still holds
+      everything.
 
-    A **SecretTransformation** holds templates that many resources share. A template that
-    does not parse is found before any secret meets it.
+    A **SecretTransformation** holds templates that many resources share. The operator checks
+    a template before any secret meets it: the one called `broken` is refused.
     """
-    lab.kube.apply("""
+    lab.kubectl_apply("""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: SecretTransformation
-metadata: {name: shapes}
+metadata:
+  name: shapes
 spec:
   templates:
     url:
       text: >-
         postgresql://{{ get .Secrets "username" }}:{{ get .Secrets "password" | urlquery }}@db/shop
-""")
-    lab.kube.apply(
-        """
+---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultStaticSecret
-metadata: {name: shaped, annotations: {tier: shop-front}}
+metadata:
+  name: shaped
+  annotations:
+    tier: shop-front
 spec:
   vaultAuthRef: shop
   type: kv-v2
-  mount: MOUNT
+  mount: $NAMESPACE-kv
   path: shop/app
   refreshAfter: 5s
   destination:
     name: shaped
     create: true
-    labels: {team: shop}
+    labels:
+      team: shop
     transformation:
-      excludeRaw: true
-      excludes: ["^password$"]
-      transformationRefs: [{name: shapes}]
+      excludeRaw: true  #? shall the whole answer of Vault be in the Secret?
+      excludes:
+      - "^password$"  #? a pattern for the field that must not be copied
+      transformationRefs:
+      - name: shapes  #? the SecretTransformation with the URL
       templates:
-        motto: {text: "{{ .Secrets.username | upper }} of {{ .Annotations.tier }}"}
-""".replace("MOUNT", lab.path("kv"))
-    )
-    wait_synced(lab, "VaultStaticSecret", "shaped")
-
-    broken = """
+        motto:
+          text: "{{ .Secrets.username | upper }} of {{ .Annotations.tier }}"
+""")
+    lab.sh("""
+kubectl wait vaultstaticsecret/shaped --for=condition=SecretSynced --timeout=60s
+kubectl describe secret shaped
+kubectl get secret shaped -o jsonpath='{.data.motto}' | base64 -d
+""")
+    lab.kubectl_apply("""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: SecretTransformation
-metadata: {name: broken}
+metadata:
+  name: broken
 spec:
   templates:
-    url: {text: "{{ .Secrets.username"}
-"""
-    lab.notes["bad-template"] = refused(lab, broken, "InvalidConfiguration")
+    url:
+      text: "{{ .Secrets.username"
+""")
+    lab.sh("""
+until kubectl events --for secrettransformation/broken 2>/dev/null |
+  grep InvalidConfiguration; do sleep 1; done
+""")
 
 
 @shape_it.check
 def _(lab: LabContext) -> None:
     expect(
-        status(lab, "SecretTransformation", "shapes").get("valid") is True,
+        is_valid(lab, "SecretTransformation", "shapes"),
         "the SecretTransformation shapes is valid",
         found=status(lab, "SecretTransformation", "shapes") or "no status",
     )
     expect(custom(lab, "VaultStaticSecret", "shaped"), "there is a VaultStaticSecret shaped")
+    soon(lab, lambda: values(lab, "shaped"))
     found = values(lab, "shaped")
     expect(
         set(found) == {"username", "url", "motto"},
@@ -106,7 +120,7 @@ def _(lab: LabContext) -> None:
         found=sorted(found) or lab.kube.events("shaped")[-3:],
     )
     stored = kv(lab, "shop/app")
-    url = f"postgresql://{stored['username']}:{stored['password']}@db/shop"
+    url = f"postgresql://{stored['username']}:{quote_plus(stored['password'])}@db/shop"
     expect(
         lab.fingerprint(found["url"]) == lab.fingerprint(url),
         "url is made of username and password (compared by SHA-256)",
@@ -118,9 +132,4 @@ def _(lab: LabContext) -> None:
     )
     labels = secret(lab, "shaped")["metadata"]["labels"]
     expect(labels.get("team") == "shop", "the Secret bears the label that was asked for")
-    said = lab.notes.get("bad-template", "")
-    expect(
-        "template" in said and not custom(lab, "SecretTransformation", "broken"),
-        "a template that does not parse was refused",
-        found=said or "no lab.notes['bad-template']",
-    )
+    expect_refused(lab, "SecretTransformation", "broken", "InvalidConfiguration", "template")

@@ -1,46 +1,13 @@
-"""Step 13: where the secret lies now, and what Vault's audit log knows of its readers."""
+"""Step 24: where the secret lies now, and what Vault's audit log knows of its readers."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness import expect
 from harness.lab.api import LabContext
-from harness.lab.kit.pods import from_secret
+from harness.lab.kit.etcd import find_in_etcd
 from labs.lab04_operator.lab import operator
-from labs.lab04_operator.objects import reads_of
-from labs.lab04_operator.refusals import team
-
-# Counts the files of etcd in which the password stands as it is.
-SEARCH = 'grep -rlaF -e "$PASSWORD" /etcd 2>/dev/null | wc -l'
-
-
-def searcher(lab: LabContext) -> Any:
-    """A pod that reads etcd's files: what root on a control-plane node, or a backup, can do."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "searcher"},
-        "spec": {
-            "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 0,
-            "nodeSelector": {"node-role.kubernetes.io/control-plane": ""},
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [
-                {
-                    "name": "shell",
-                    "image": lab.image("app"),
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sh", "-c", SEARCH],
-                    "securityContext": {"runAsUser": 0, "runAsGroup": 0},
-                    "env": [from_secret("PASSWORD", "app", "password")],
-                    "volumeMounts": [{"name": "etcd", "mountPath": "/etcd", "readOnly": True}],
-                }
-            ],
-            "volumes": [{"name": "etcd", "hostPath": {"path": "/var/lib/etcd"}}],
-        },
-    }
+from labs.lab04_operator.objects import kv, reads_of, soon
+from labs.lab04_operator.sharing import team
 
 
 def readers(lab: LabContext) -> set[str]:
@@ -52,11 +19,18 @@ def readers(lab: LabContext) -> set[str]:
 
 @operator.step(
     "Where it lies, and who has seen it",
+    minutes=5,
+    observe=True,
+    goals=[
+        "Vault's audit log names both consumers by namespace and service account",
+        "and never the operator",
+        "the password that only Vault should know lies in etcd's files as it is",
+        "a value that was never stored is not found there",
+    ],
     hints=[
-        "Wait until `readers(lab)` has a read of each of the two teams: the operator polls every "
-        "five seconds. `print` them.",
-        "`lab.kube.apply(searcher(lab))` and `wait_for_pod('searcher', 'Succeeded')`; its log is "
-        "the number of etcd's files in which the password stands.",
+        "The operator polls every few seconds: wait a moment, and look again.",
+        "When the password is not in etcd's files, etcd is encrypted at rest: good for you. This "
+        "environment is not.",
     ],
 )
 def follow_the_traces(lab: LabContext) -> None:
@@ -64,50 +38,55 @@ def follow_the_traces(lab: LabContext) -> None:
     Two questions that an auditor asks.
 
     **Who has read it?** Vault's log names the *consumer*: `lab04/shop`, `lab04-team/team`.
-    The operator does not appear, because it has no identity of its own there. But it names
-    only who had the copy **made**. Who read the Kubernetes Secret afterwards Vault cannot
-    know; that is for the API server's audit log, if there is one.
+    The operator does not appear, because it has no identity of its own there. But the log knows
+    only for whom the copy was **made**. Who read the Kubernetes Secret afterwards Vault cannot
+    know. That is for the API server's audit log, which is off unless somebody turned it on.
 
     **Where does it lie?** In Vault, encrypted; and in **etcd**, as the API server wrote it.
-    Base64 is what `kubectl` shows; in etcd's files the value stands *as it is*. A pod with
-    the right to mount a folder of the control-plane node finds it with `grep`, and so does
-    whoever gets hold of a backup. Encryption at rest (lab 00) helps against the latter.
+    `kubectl` shows base64; in etcd's files the value stands *as it is*. Whoever gets the disk of
+    the control-plane node, or a backup, finds it with `grep`. Encryption at rest helps against
+    that.
 
-    With the direct API, the CSI provider and the injector the secret never was in etcd.
-    That is the price of this comfort: anything that reads a Secret works unchanged.
+    With the direct API, the CSI provider and the injector the secret never was in etcd. That
+    is the price of this comfort: anything that reads a Secret works unchanged. (The operator
+    has a **CSI driver mode** that keeps secrets out of etcd, too. It needs Vault Enterprise.)
+
+    *Before you run the cell: in how many files will `grep` find the password, and in how many
+    a value that nobody has stored?*
     """
-    lab.wait_for(
-        "both teams to have read their secret again",
-        lambda: {f"{lab.namespace}/shop", f"{team(lab)}/team"} <= readers(lab),
-        explain=lambda: f"seen so far: {sorted(readers(lab))}",
-    )
-    print("\n".join(f"read by {reader}" for reader in sorted(readers(lab))))
-
-    lab.kube.apply(searcher(lab))
-    lab.kube.wait_for_pod("searcher", "Succeeded")
-    print(f"the password stands in {lab.kube.logs('searcher').strip()} of etcd's files")
+    lab.sh("""
+kubectl get secret app -o jsonpath='{.data.password}' | base64 -d |
+  docker exec -i $NODE grep -rlF -f - /var/lib/etcd/member
+echo never-stored-anywhere | docker exec -i $NODE grep -rlF -f - /var/lib/etcd/member ||
+  echo "in none of etcd's files"
+""")
+    lab.sh(r"""
+READERS='"service_account_name":"[^"]*","service_account_namespace":"[^"]*"'
+until tail -n 400 $VAULT_AUDIT_LOG | grep "$NAMESPACE-kv/data/team/app" | grep -q "$READERS"
+do sleep 1; done
+tail -n 400 $VAULT_AUDIT_LOG | grep "$NAMESPACE-kv/data/" | grep -o "$READERS" | sort | uniq -c
+""")
 
 
 @follow_the_traces.check
 def _(lab: LabContext) -> None:
-    found = readers(lab)
     expect(
-        {f"{lab.namespace}/shop", f"{team(lab)}/team"} <= found,
+        soon(lab, lambda: {f"{lab.namespace}/shop", f"{team(lab)}/team"} <= readers(lab)),
         "Vault's audit log names both consumers by namespace and service account",
-        found=sorted(found),
+        found=sorted(readers(lab)),
     )
     expect(
-        not any("vault-secrets-operator" in reader for reader in found),
+        not any("vault-secrets-operator" in reader for reader in readers(lab)),
         "and never the operator",
-        found=sorted(found),
+        found=sorted(readers(lab)),
     )
-    pod = lab.kube.get("Pod", "searcher") or {}
-    expect(pod, "there is a pod searcher that looked into etcd's files")
-    lab.kube.wait_for_pod("searcher", "Succeeded", timeout=30)
-    number = lab.kube.logs("searcher").strip()
+    password = kv(lab, "shop/app").get("password", "")
     expect(
-        number.isdigit() and int(number) > 0,
-        "the password that only Vault should know stands in etcd's files as it is",
-        found=number,
-        hint="0 when etcd is encrypted at rest: good for you; this environment is not",
+        password and find_in_etcd(lab, password),
+        "the password that only Vault should know lies in etcd's files as it is",
+        hint="not there when etcd is encrypted at rest: good for you; this environment is not",
+    )
+    expect(
+        not find_in_etcd(lab, "a value that was never stored"),
+        "a value that was never stored is not found there",
     )

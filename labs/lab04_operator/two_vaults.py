@@ -1,26 +1,12 @@
-"""Step 11: two Vaults feed one namespace, and three more ways to log in."""
+"""Steps 20 and 21: two Vaults feed one namespace, and two more ways to log in."""
 
 from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import AuditLog, LabContext
-from harness.lab.kit import jwt_auth
 from harness.lab.kit.operator import SecondVault
-from labs.lab04_operator.connect import vault_trust
 from labs.lab04_operator.lab import operator
-from labs.lab04_operator.objects import (
-    condition,
-    custom,
-    is_synced,
-    plain_secret,
-    same,
-    static_secret,
-    status,
-    wait_synced,
-)
-
-# The Secrets of this step, and the VaultAuth of each.
-WAYS = {"pay-jwt": "second-jwt", "pay-copied": "second-copied", "pay-role": "second-role"}
+from labs.lab04_operator.objects import condition, custom, is_synced, is_valid, same, soon, status
 
 
 def second_vault(lab: LabContext) -> SecondVault:
@@ -28,116 +14,158 @@ def second_vault(lab: LabContext) -> SecondVault:
     return SecondVault.of(lab.access.state, lab.say)
 
 
+def paid(lab: LabContext, version: int = 0) -> str:
+    """The password in the second Vault, in this version or the present one; "" without one."""
+    address = f"/v1/{lab.path('pay', 'data', 'shop')}?version={version}"
+    with lab.quiet():
+        answer = second_vault(lab).http.get(address, allow={403, 404}).json()
+    return str(((answer.get("data") or {}).get("data") or {}).get("password", ""))
+
+
+def expect_synced(lab: LabContext, name: str, way: str) -> None:
+    """State that a VaultStaticSecret goes by way of this VaultAuth and has the second's value."""
+    resource = custom(lab, "VaultStaticSecret", name)
+    expect(
+        resource and resource["spec"].get("vaultAuthRef") == way,
+        f"the VaultStaticSecret {name} goes by way of {way}",
+        found=resource.get("spec"),
+    )
+    expect(
+        soon(lab, lambda: is_synced(lab, "VaultStaticSecret", name)) and same(lab, name, paid(lab)),
+        f"the Secret {name} holds what the second Vault holds",
+        found=condition(lab, "VaultStaticSecret", name, "SecretSynced"),
+    )
+
+
+def readers(lab: LabContext) -> set[str]:
+    """The auth methods by whose log-ins the secret was read, by the second Vault's audit log."""
+    entries = AuditLog(second_vault(lab).audit_log).responses(lab.path("pay", "data", "shop"))
+    names = [str((entry.get("auth") or {}).get("display_name", "")) for entry in entries]
+    return {name.split("-")[1] for name in names if name.startswith(f"{lab.lab.prefix}-")}
+
+
 @operator.step(
     "Two Vaults, one namespace",
+    minutes=8,
+    goals=[
+        "the second Vault has a secret lab04-pay/shop",
+        "there is a VaultConnection second to https://second-vault.vault.svc:8200",
+        "the operator finds VaultConnection second valid",
+        "the VaultStaticSecret pay-jwt goes by way of second-jwt",
+        "the Secret pay-jwt holds what the second Vault holds",
+        "which Vault second-jwt logs in to stands in the VaultAuthGlobal payments alone",
+        "the second Vault's log shows reads by log-ins of the jwt method",
+        "and the first Vault was never asked for it",
+        "in the same namespace the secret of the first Vault is synced, too",
+    ],
     hints=[
-        "`second = second_vault(lab)`, then `second.http` as `lab.http`: KV v2 `lab04-pay` with "
-        "`shop` (password `lab.secret('pay-1')`), policy lab04-pay. A jwt method as in lab 01, "
-        "with a role `shop`: `jwt_auth.trust_issuer` and `jwt_auth.make_role` take `second.http`. "
-        "An approle method `lab04-approle` with a role `shop`.",
-        "A Secret `second-ca`, a VaultConnection `second`, a VaultAuthGlobal `payments` with "
-        "vaultConnectionRef, defaultAuthMethod jwt and jwt: mount, role, audiences. VaultAuths: "
-        "second-jwt (vaultAuthGlobalRef, jwt: serviceAccount shop), second-copied (jwt: secretRef, "
-        "a Secret with the key `jwt`), second-role (appRole: roleId, secretRef, a Secret with the "
-        "key `id`).",
-        "VaultStaticSecrets pay-jwt, pay-copied and pay-role, one through each, from lab04-pay/"
-        "shop, refreshAfter 5s.",
+        "`kubectl explain vaultauthglobal.spec` and `kubectl explain vaultauth.spec.jwt`. "
+        "`second read auth/lab04-jwt/role/shop` shows Vault's side.",
+        "The CA of the second Vault lies in the Secret `second-ca`. What every consumer shares "
+        "stands in the VaultAuthGlobal; the VaultAuth says whose log-in it is.",
+        "caCertSecretRef: second-ca; vaultConnectionRef: second; serviceAccount: shop; "
+        "vaultAuthRef: second-jwt.",
     ],
 )
 def two_vaults(lab: LabContext) -> None:
     """
     The payments team has a Vault of its own: another address, another CA, another
-    administrator. For the operator that is one more **VaultConnection**; each secret goes by
-    way of its VaultAuth to the Vault that it comes from. The two know nothing of each other.
+    administrator. For the operator that is one more **VaultConnection**. Each secret goes by
+    way of its VaultAuth to the Vault that it comes from, and the two Vaults know nothing of
+    each other.
 
-    The second Vault may not call our API server, so it does not use the kubernetes method.
-    Three other ways, from good to bad:
-
-    - **jwt with a service account**: Vault checks the signature with the cluster's public
-      keys; nothing is stored anywhere.
-    - **jwt from a Secret**: a token that somebody put there. It runs out in an hour, and then
-      the log-in fails: who renews it?
-    - **appRole**: a role id and a *secret id*, which lies in a Kubernetes Secret. A password
-      to get passwords; for machines that have no identity, it is what there is.
+    The second Vault may not call our API server, so it does not use the kubernetes method. It
+    uses **jwt**: Vault checks the signature of a service-account token with the cluster's
+    public keys. Nothing is stored anywhere. Its price is that Vault does not learn when the
+    pod or the account is deleted; the token's short life has to do.
 
     Which Vault, which mount, which role: that is the same for everybody who asks the payments
-    team. A **VaultAuthGlobal** says it once; the VaultAuth `second-jwt` adds whose log-in it
+    team. A **VaultAuthGlobal** says it once. The VaultAuth `second-jwt` adds whose log-in it
     is, and nothing else.
-    """
-    second = second_vault(lab)
-    pay = lab.path("pay")
-    second.http.post(f"/v1/sys/mounts/{pay}", json={"type": "kv", "options": {"version": "2"}})
-    second.http.post(f"/v1/{pay}/data/shop", json={"data": {"password": lab.secret("pay-1")}})
-    policy = f"""
-path "{pay}/data/shop"         {{ capabilities = ["read"] }}
-path "auth/token/revoke-accessor" {{ capabilities = ["update"] }}
-"""
-    second.http.put(f"/v1/sys/policies/acl/{pay}", json={"policy": policy})
-    jwt_auth.trust_issuer(lab, second.http)
-    jwt_auth.make_role(lab, "shop", policies=[pay], account="shop", ttl="1h", vault=second.http)
-    approle = lab.path("approle")
-    second.http.post(f"/v1/sys/auth/{approle}", json={"type": "approle"})
-    second.http.post(
-        f"/v1/auth/{approle}/role/shop", json={"token_policies": [pay], "token_ttl": "1h"}
-    )
-    role = f"/v1/auth/{approle}/role/shop"
-    role_id = second.http.get(f"{role}/role-id").json()["data"]["role_id"]
-    secret_id = second.http.post(f"{role}/secret-id").json()["data"]["secret_id"]
 
-    copied = lab.kube.create_token("shop", audience="vault", seconds=3600)
-    lab.kube.apply(plain_secret(lab, "copied-token", {"jwt": copied}))
-    lab.kube.apply(plain_secret(lab, "secret-id", {"id": secret_id}))
-    lab.kube.apply(vault_trust(lab, "second-ca", second.ca.read_text()))
-    lab.kube.apply(f"""
+    The shell function `second` is the `vault` command with the other Vault's address, CA and
+    token.
+    """
+    lab.sh(r"""
+second() {
+  VAULT_ADDR=$SECOND_VAULT_ADDR VAULT_CACERT=$SECOND_VAULT_CACERT \
+    VAULT_TOKEN=$SECOND_VAULT_TOKEN vault "$@"
+}
+second secrets enable -path=$NAMESPACE-pay -version=2 kv
+head -c 12 /dev/urandom | base64 | tr -d '\n' |
+  second kv put -mount=$NAMESPACE-pay shop password=-
+second policy write $NAMESPACE-pay - <<EOF
+path "$NAMESPACE-pay/data/shop"   { capabilities = ["read"] }
+path "auth/token/revoke-accessor" { capabilities = ["update"] }
+EOF
+second auth enable -path=$NAMESPACE-jwt jwt
+kubectl create clusterrolebinding $NAMESPACE-discovery \
+  --clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated
+ISSUER=$(kubectl get --raw /.well-known/openid-configuration |
+  sed 's/.*"issuer":"\([^"]*\)".*/\1/')
+second write auth/$NAMESPACE-jwt/config bound_issuer=$ISSUER \
+  jwks_url=$API_SERVER/openid/v1/jwks \
+  jwks_ca_pem="$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')"
+second write auth/$NAMESPACE-jwt/role/shop role_type=jwt user_claim=sub bound_audiences=vault \
+  bound_subject=system:serviceaccount:$NAMESPACE:shop token_policies=$NAMESPACE-pay token_ttl=1h
+kubectl create secret generic second-ca --from-file=ca.crt=$SECOND_VAULT_CACERT
+""")
+    lab.kubectl_apply("""
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultConnection
-metadata: {{name: second}}
-spec: {{address: {second.pod_addr}, caCertSecretRef: second-ca}}
+metadata:
+  name: second
+spec:
+  address: $SECOND_VAULT_POD_ADDR
+  caCertSecretRef: second-ca  #? another Vault has another CA
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultAuthGlobal
-metadata: {{name: payments}}
+metadata:
+  name: payments
 spec:
-  vaultConnectionRef: second
+  vaultConnectionRef: second  #? to which Vault?
   defaultAuthMethod: jwt
-  jwt: {{mount: {lab.path("jwt")}, role: shop, audiences: [vault]}}
+  jwt:
+    mount: $NAMESPACE-jwt
+    role: shop
+    audiences: [vault]
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
 kind: VaultAuth
-metadata: {{name: second-jwt}}
+metadata:
+  name: second-jwt
 spec:
-  vaultAuthGlobalRef: {{name: payments}}
-  jwt: {{serviceAccount: shop}}
+  vaultAuthGlobalRef:
+    name: payments
+  jwt:
+    serviceAccount: shop  #? whose log-in is it?
 ---
 apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultAuth
-metadata: {{name: second-copied}}
+kind: VaultStaticSecret
+metadata:
+  name: pay-jwt
 spec:
-  vaultConnectionRef: second
-  method: jwt
-  mount: {lab.path("jwt")}
-  jwt: {{role: shop, secretRef: copied-token}}
----
-apiVersion: secrets.hashicorp.com/v1beta1
-kind: VaultAuth
-metadata: {{name: second-role}}
-spec:
-  vaultConnectionRef: second
-  method: appRole
-  mount: {approle}
-  appRole: {{roleId: {role_id}, secretRef: secret-id}}
+  vaultAuthRef: second-jwt  #? which way does this secret come?
+  type: kv-v2
+  mount: $NAMESPACE-pay
+  path: shop
+  refreshAfter: 5s
+  destination:
+    name: pay-jwt
+    create: true
 """)
-    for name, way in WAYS.items():
-        lab.kube.apply(static_secret(lab, name, "shop", mount=pay, vaultAuthRef=way))
-        wait_synced(lab, "VaultStaticSecret", name)
+    lab.sh("""
+kubectl wait vaultstaticsecret/pay-jwt --for=condition=SecretSynced --timeout=60s
+kubectl get vaultconnection,vaultauthglobal,vaultauth,vaultstaticsecret
+""")
 
 
 @two_vaults.check
 def _(lab: LabContext) -> None:
     second = second_vault(lab)
     path = f"{lab.path('pay')}/data/shop"
-    answer = second.http.get(f"/v1/{path}", allow={403, 404}).json().get("data") or {}
-    expect(answer, f"the second Vault has a secret {path}")
+    expect(paid(lab), f"the second Vault has a secret {lab.path('pay')}/shop")
     connection = custom(lab, "VaultConnection", "second")
     expect(
         connection and connection["spec"]["address"] == second.pod_addr,
@@ -145,51 +173,24 @@ def _(lab: LabContext) -> None:
         found=connection.get("spec"),
     )
     expect(
-        status(lab, "VaultConnection", "second").get("valid") is True,
-        "the operator finds it valid",
+        is_valid(lab, "VaultConnection", "second"),
+        "the operator finds VaultConnection second valid",
         found=status(lab, "VaultConnection", "second"),
     )
-    for name, way in WAYS.items():
-        resource = custom(lab, "VaultStaticSecret", name)
-        expect(
-            resource and resource["spec"].get("vaultAuthRef") == way,
-            f"the VaultStaticSecret {name} goes by way of {way}",
-            found=resource.get("spec"),
-        )
-        expect(
-            is_synced(lab, "VaultStaticSecret", name)
-            and same(lab, name, answer["data"]["password"]),
-            f"the Secret {name} holds what the second Vault holds",
-            found=condition(lab, "VaultStaticSecret", name, "SecretSynced"),
-        )
-    specs = {way: custom(lab, "VaultAuth", way).get("spec") or {} for way in WAYS.values()}
-    expect(
-        (specs["second-jwt"].get("jwt") or {}).get("serviceAccount")
-        and (specs["second-copied"].get("jwt") or {}).get("secretRef")
-        and specs["second-role"].get("method") == "appRole",
-        "three ways to log in: a service account, a copied token, an AppRole",
-        found=specs,
-    )
+    expect_synced(lab, "pay-jwt", "second-jwt")
+    spec = custom(lab, "VaultAuth", "second-jwt").get("spec") or {}
     shared = custom(lab, "VaultAuthGlobal", "payments").get("spec") or {}
     expect(
-        (specs["second-jwt"].get("vaultAuthGlobalRef") or {}).get("name") == "payments"
-        and not specs["second-jwt"].get("vaultConnectionRef")
+        (spec.get("vaultAuthGlobalRef") or {}).get("name") == "payments"
+        and not spec.get("vaultConnectionRef")
         and shared.get("vaultConnectionRef") == "second",
         "which Vault second-jwt logs in to stands in the VaultAuthGlobal payments alone",
-        found={"second-jwt": specs["second-jwt"], "payments": shared},
+        found={"second-jwt": spec, "payments": shared},
     )
-    entries = AuditLog(second.audit_log).entries()
-    readers = {
-        str((entry.get("auth") or {}).get("display_name", "")).split("-")[1]
-        for entry in entries
-        if entry.get("type") == "response"
-        and (entry.get("request") or {}).get("path") == path
-        and str((entry.get("auth") or {}).get("display_name", "")).startswith("lab04-")
-    }
     expect(
-        {"jwt", "approle"} <= readers,
-        "the second Vault's log shows reads by log-ins of both methods",
-        found=readers,
+        "jwt" in readers(lab),
+        "the second Vault's log shows reads by log-ins of the jwt method",
+        found=readers(lab),
     )
     expect(
         not lab.audit.responses(path),
@@ -204,12 +205,138 @@ def _(lab: LabContext) -> None:
 
 @two_vaults.undo
 def _(lab: LabContext) -> None:
-    # The second Vault is in no inventory.
-    second = second_vault(lab)
-    for path in (
-        f"sys/mounts/{lab.path('pay')}",
-        f"sys/auth/{lab.path('jwt')}",
-        f"sys/auth/{lab.path('approle')}",
-        f"sys/policies/acl/{lab.path('pay')}",
-    ):
-        second.http.delete(f"/v1/{path}", allow={400, 404})
+    forget(lab, f"sys/mounts/{lab.path('pay')}", f"sys/auth/{lab.path('jwt')}")
+    forget(lab, f"sys/policies/acl/{lab.path('pay')}")
+
+
+def forget(lab: LabContext, *paths: str) -> None:
+    """Delete these in the second Vault, which is in no inventory."""
+    for path in paths:
+        second_vault(lab).http.delete(f"/v1/{path}", allow={400, 404})
+
+
+@operator.step(
+    "Two worse ways to log in",
+    minutes=5,
+    further=True,
+    goals=[
+        "second-copied logs in with a token from a Secret",
+        "second-role logs in with an AppRole",
+        "the Secret pay-copied holds what the second Vault holds",
+        "the Secret pay-role holds what the second Vault holds",
+        "the second Vault's log shows reads by log-ins of the approle method",
+    ],
+    hints=[
+        "`kubectl explain vaultauth.spec.jwt.secretRef` and `kubectl explain "
+        "vaultauth.spec.appRole` say which key the Secret must have.",
+        "The copied token lies under the key `jwt` of its Secret, the secret id under `id`.",
+        "secretRef: copied-token; secretRef: secret-id; method: appRole.",
+    ],
+)
+def worse_ways(lab: LabContext) -> None:
+    """
+    Not everything has a service account. Two other ways in, and what they cost:
+
+    - **jwt from a Secret**: a token that somebody put there. It runs out in an hour, and then
+      the log-in fails. Who renews it?
+    - **appRole**: a role id, and a *secret id* that lies in a Kubernetes Secret. It is a
+      password to get passwords. For machines that have no identity, it is what there is.
+    """
+    lab.sh(r"""
+second() {
+  VAULT_ADDR=$SECOND_VAULT_ADDR VAULT_CACERT=$SECOND_VAULT_CACERT \
+    VAULT_TOKEN=$SECOND_VAULT_TOKEN vault "$@"
+}
+second auth enable -path=$NAMESPACE-approle approle
+second write auth/$NAMESPACE-approle/role/shop token_policies=$NAMESPACE-pay token_ttl=1h
+second write -f -field=secret_id auth/$NAMESPACE-approle/role/shop/secret-id | tr -d '\n' |
+  kubectl create secret generic secret-id --from-file=id=/dev/stdin
+kubectl create token shop --audience=vault --duration=1h | tr -d '\n' |
+  kubectl create secret generic copied-token --from-file=jwt=/dev/stdin
+ROLE_ID=$(second read -field=role_id auth/$NAMESPACE-approle/role/shop/role-id)
+kubectl apply -f - <<EOF
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultAuth
+metadata:
+  name: second-copied
+spec:
+  vaultConnectionRef: second
+  method: jwt
+  mount: $NAMESPACE-jwt
+  jwt:
+    role: shop
+    secretRef: copied-token  #? the Secret with the token
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultAuth
+metadata:
+  name: second-role
+spec:
+  vaultConnectionRef: second
+  method: appRole  #? the other auth method
+  mount: $NAMESPACE-approle
+  appRole:
+    roleId: $ROLE_ID
+    secretRef: secret-id  #? the Secret with the secret id
+EOF
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: pay-copied
+spec:
+  vaultAuthRef: second-copied
+  type: kv-v2
+  mount: $NAMESPACE-pay
+  path: shop
+  refreshAfter: 5s
+  destination:
+    name: pay-copied
+    create: true
+---
+apiVersion: secrets.hashicorp.com/v1beta1
+kind: VaultStaticSecret
+metadata:
+  name: pay-role
+spec:
+  vaultAuthRef: second-role
+  type: kv-v2
+  mount: $NAMESPACE-pay
+  path: shop
+  refreshAfter: 5s
+  destination:
+    name: pay-role
+    create: true
+""")
+    lab.sh("""
+kubectl wait vaultstaticsecret/pay-copied --for=condition=SecretSynced --timeout=60s
+kubectl wait vaultstaticsecret/pay-role --for=condition=SecretSynced --timeout=60s
+kubectl get vaultauth,vaultstaticsecret
+""")
+
+
+@worse_ways.check
+def _(lab: LabContext) -> None:
+    copied, role = (
+        custom(lab, "VaultAuth", name).get("spec") or {}
+        for name in ("second-copied", "second-role")
+    )
+    expect(
+        (copied.get("jwt") or {}).get("secretRef"),
+        "second-copied logs in with a token from a Secret",
+        found=copied,
+    )
+    expect(role.get("method") == "appRole", "second-role logs in with an AppRole", found=role)
+    expect_synced(lab, "pay-copied", "second-copied")
+    expect_synced(lab, "pay-role", "second-role")
+    expect(
+        "approle" in readers(lab),
+        "the second Vault's log shows reads by log-ins of the approle method",
+        found=readers(lab),
+    )
+
+
+@worse_ways.undo
+def _(lab: LabContext) -> None:
+    forget(lab, f"sys/auth/{lab.path('approle')}")

@@ -1,6 +1,6 @@
 """A node that restarts: copies are there, and nothing of what was leased is forgotten.
 
-Three steps of lab 04 are solved, then the node's container is restarted, as a machine that
+Some steps of lab 04 are solved, then the node's container is restarted, as a machine that
 lost its power for a moment. It is no step of the lab, since it stops the pods of every other
 lab and takes about a minute.
 """
@@ -16,13 +16,15 @@ from harness.environment.environment import Environment
 from harness.lab.context import LabContext
 from harness.session.runner import Runner
 from harness.supply.engine import engine
-from labs.lab04_operator.database import lease_of, leases, log_in, works_as
-from labs.lab04_operator.objects import same, secret, values, wait_rollout, wait_synced, wait_value
+from labs.lab04_operator.database import works_as
+from labs.lab04_operator.objects import same, secret, values
+from labs.lab04_operator.orders import lease_of, leases, log_in
+from tests.live.operator_resources import wait_rollout, wait_synced, wait_value
 
 pytestmark = pytest.mark.live
 
 BACK_SECONDS = 180.0
-STEPS = ("connect", "first_secret", "database_users")
+STEPS = ("let_the_shop_in", "connect", "first_secret", "make_users", "database_users")
 
 
 @pytest.fixture(scope="module")

@@ -11,21 +11,23 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from psycopg import sql
 
 from harness.lab.context import LabContext
 from harness.session.runner import Runner
 from labs.lab04_operator.connect import connect
-from labs.lab04_operator.database import REPORT, leases, log_in, prepare_database
+from labs.lab04_operator.database import REPORT
 from labs.lab04_operator.objects import (
     NAMESPACE,
     condition,
     custom,
     secret,
-    static_secret,
     status,
     values,
-    wait_synced,
 )
+from labs.lab04_operator.orders import leases, log_in
+from labs.lab04_operator.way_in import let_the_shop_in
+from tests.live.operator_resources import static_secret, wait_synced
 
 pytestmark = pytest.mark.live
 
@@ -33,6 +35,20 @@ pytestmark = pytest.mark.live
 LATE_SECONDS = 20.0
 LEDGER = "vso-token-ledger"
 MANY = 20
+
+
+def prepare_database(lab: LabContext) -> None:
+    """The table of orders, a user for Vault that may make others, and one it will look after."""
+    lab.orders.prepare()
+    report, vault = sql.Identifier(REPORT), sql.Identifier(lab.orders.account)
+    password = sql.Literal(str(lab.secret(REPORT)))
+    with lab.postgres.connect() as connection:
+        for statement in (
+            sql.SQL("CREATE ROLE {report} LOGIN PASSWORD {password}"),
+            # Vault's user may change the password of the one it looks after (PostgreSQL 16 on).
+            sql.SQL("GRANT {report} TO {vault} WITH ADMIN OPTION"),
+        ):
+            connection.execute(statement.format(report=report, vault=vault, password=password))
 
 
 @pytest.fixture
@@ -43,6 +59,7 @@ def lab(lab_context: Callable[[str], LabContext]) -> Iterator[LabContext]:
     runner.reset()
     found.prepare()
     with found.quiet():
+        let_the_shop_in.do(found)
         connect.do(found)
         prepare_database(found)
         engine = found.path("db")

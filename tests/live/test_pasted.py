@@ -20,7 +20,8 @@ pytestmark = pytest.mark.live
 # What a step that is typed may use of `lab` besides: it changes nothing, or waits.
 TYPED = frozenset({"sh", "kubectl_apply"})
 BESIDES = frozenset({"folder", "show", "wait_for"})
-PASTE_SECONDS = 120
+# Lab 04 waits until an operator notices that a Vault is away.
+PASTE_SECONDS = 300
 
 
 def is_typed(step: Step) -> bool:
