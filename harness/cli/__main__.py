@@ -2,6 +2,13 @@
 
 import sys
 
-from harness.cli.main import main
+try:
+    from harness.cli.main import INTERRUPTED, main
+except KeyboardInterrupt:
+    # Ctrl-C while Python still reads the modules: nothing was begun, nothing is to be said.
+    sys.exit(130)
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KeyboardInterrupt:  # before `main` could listen
+    sys.exit(INTERRUPTED)

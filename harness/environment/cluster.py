@@ -9,11 +9,7 @@ and created again, because kind cannot finish an interrupted creation.
 from __future__ import annotations
 
 import contextlib
-import os
-import shlex
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -35,12 +31,12 @@ from harness.controlplane.contract import (
     DNS_READY_PORT,
     KUBELET_UNIT,
 )
+from harness.environment.kind import KindProgram
 from harness.supply.engine import contexts, engine
 from harness.supply.node_images import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0
-_OWN_GROUP = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
 # By way of the API server, the port of CoreDNS' plugin "ready".
 DNS_READY = f"/api/v1/namespaces/kube-system/pods/{{pod}}:{DNS_READY_PORT}/proxy/ready"
 
@@ -56,8 +52,7 @@ class Cluster:
         self._complete = folder / "cluster.complete"
         # What was copied into the node.
         self._loaded = folder / "loaded.json"
-        # The process group of a kind that runs now.
-        self._creator = folder / "kind.pid"
+        self._program = KindProgram(folder)
 
     def __repr__(self) -> str:
         return f"<kind cluster {self.name}>"
@@ -138,10 +133,10 @@ class Cluster:
 
     def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
         try:
-            with tasks.stopping(self._end_creation):
+            with tasks.stopping(self._program.end):
                 self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
         except KeyboardInterrupt:
-            self._end_creation()
+            self._program.end()
             raise
         except subprocess.CalledProcessError as error:
             tasks.check()
@@ -153,30 +148,21 @@ class Cluster:
                 + self.journal(),
             ) from error
         finally:
-            # The number may soon be another process's.
-            self._creator.unlink(missing_ok=True)
+            self._program.forget()
         tasks.check()
         self.kubeconfig.chmod(0o600)
         self.wait_ready()
         self._complete.touch()
 
-    def _end_creation(self) -> None:
-        """End a `kind create` and its children; what it leaves, the next `up` removes.
-
-        pytest-kind starts it, out of reach of harness.base.process: the shim below gives it
-        a process group of its own and writes the number down.
-        """
-        with contextlib.suppress(OSError, ValueError):
-            os.killpg(int(self._creator.read_text(encoding="ascii")), signal.SIGTERM)
-
     def _kind_cluster(
         self, kind: Path, kubectl: Path, image: str, log: Path, folder: Path = Path("/")
     ) -> Any:
+        variables = {NETWORK_VARIABLE: self.network, **contexts.proxies_of_nodes()}
         cluster = KindCluster(
             self.name,
             kubeconfig=self.kubeconfig,
             image=image or None,
-            kind_path=self._shim(kind, log, folder),
+            kind_path=self._program.write(kind, log, folder, variables),
             kubectl_path=kubectl,
         )
         # pytest-kind makes a folder for downloads in the working directory; there are none.
@@ -184,28 +170,6 @@ class Cluster:
             with contextlib.suppress(OSError):
                 made.rmdir()
         return cluster
-
-    def _shim(self, kind: Path, log: Path, folder: Path) -> Path:
-        """A `kind` in `folder`, on the environment's network, with its messages in a file.
-
-        pytest-kind offers none of it: it inherits this process's environment and terminal.
-        """
-        shim = self.folder / "kind"
-        variables = {NETWORK_VARIABLE: self.network, **contexts.proxies_of_nodes()}
-        exports = (f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-        shim.write_text(
-            "#!/bin/sh\n"
-            f"cd {shlex.quote(str(folder))}\n"
-            f"{''.join(exports)}"
-            f'case "$1" in get) exec {shlex.quote(str(kind))} "$@" ;; esac\n'
-            f"echo $$ >{shlex.quote(str(self._creator))}\n"
-            # A process group of its own, on every system: a shell's job control wants a terminal.
-            f"exec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(_OWN_GROUP)} "
-            f'{shlex.quote(str(kind))} "$@" >>{shlex.quote(str(log))} 2>&1\n',
-            encoding="utf-8",
-        )
-        shim.chmod(0o700)
-        return shim
 
     def journal(self) -> str:
         """The last lines of the node's kubelet, for an explanation."""

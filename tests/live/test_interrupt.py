@@ -43,37 +43,44 @@ def second(environment: Access) -> Iterator[Environment]:
 class Up:
     """`lab up` with everything that labs need, in a process of its own."""
 
-    def __init__(self, environment: Environment, flavour: str, supply: str) -> None:
+    def __init__(self, environment: Environment, flavour: str, supply: str, messages: Path) -> None:
+        self._messages = messages
         # Whatever it starts inherits this variable: so its programs are found afterwards.
         self._mark = f"LAB_TEST_MARK={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         labs = [lab.number for lab in all_labs()]
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "harness.cli", "up", *labs, "--env", environment.name),
-                *("--vault", flavour, "--supply", supply),
-            ],
-            cwd=CHECKOUT,
-            env={**os.environ, name: value},
-            text=True,
-            stderr=subprocess.PIPE,
-        )
+        with messages.open("w", encoding="utf-8") as stderr:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "harness.cli", "up", *labs, "--env", environment.name),
+                    *("--vault", flavour, "--supply", supply),
+                ],
+                cwd=CHECKOUT,
+                env={**os.environ, name: value},
+                stderr=stderr,
+            )
 
-    def interrupt(self, moment: str, reached: Callable[[], object]) -> None:
-        """Ctrl-C as soon as `reached`; the prompt is back at once, and nothing runs on."""
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self._messages.read_text("utf-8")
+
+    def interrupt(self, moment: str, message: str, reached: Callable[[], object]) -> None:
+        """Ctrl-C as soon as this process printed `message` and `reached` is true.
+
+        The prompt is back at once, and nothing runs on.
+        """
 
         def there() -> bool:
             if self._process.poll() is not None:
-                raise AssertionError(
-                    f"`up` ended before {moment}: {self._process.communicate()[1]}"
-                )
-            return bool(reached())
+                raise AssertionError(f"`up` ended before {moment}: {self.said()}")
+            return message in self.said() and bool(reached())
 
         wait_for(moment, there, timeout=300, every=0.05, transient=(OSError,))
         started = time.monotonic()
         self._process.send_signal(signal.SIGINT)
-        _, said = self._process.communicate(timeout=90)
+        self._process.wait(90)
         seconds = time.monotonic() - started
+        said = self.said()
         assert self._process.returncode == 130, said
         assert "Traceback" not in said
         assert self.programs() == []
@@ -82,9 +89,9 @@ class Up:
 
     def finish(self) -> str:
         """Let it run to its end."""
-        _, said = self._process.communicate(timeout=600)
-        assert self._process.returncode == 0, said
-        return said
+        self._process.wait(600)
+        assert self._process.returncode == 0, self.said()
+        return self.said()
 
     def programs(self) -> list[str]:
         """The command lines of what it started and what is still there."""
@@ -99,7 +106,7 @@ class Up:
         return found
 
 
-def test_up_is_interrupted_and_completed(
+def test_up_is_interrupted_at_six_moments_and_completed(
     environment: Access,
     second: Environment,
     request: pytest.FixtureRequest,
@@ -122,9 +129,25 @@ def test_up_is_interrupted_and_completed(
             if not name.startswith(ours) or name.startswith(mine)
         }
 
+    def up() -> Up:
+        return Up(second, environment.flavour, supply, tmp_path / "messages")
+
+    def always() -> bool:
+        return True
+
+    # Each begins where the one before left the environment.
+    moments: list[tuple[str, str, Callable[[], object]]] = [
+        ("the engine was found", "container engine: ", always),
+        ("Vault's container is made", "vault: vault container", always),
+        ("kind has made the node", "cluster: kind cluster", second.cluster.node),
+        ("the cluster is complete", "cluster: created", always),
+        ("the second Vault is made", "second-vault: a second Vault", always),
+        ("helm or kubectl installs", "operator: Vault Secrets Operator", always),
+    ]
     before = everything()
-    Up(second, environment.flavour, supply).interrupt("kind made the node", second.cluster.node)
-    Up(second, environment.flavour, supply).finish()
+    for moment in moments:
+        up().interrupt(*moment)
+    up().finish()
 
     one, two = Kube(environment.kubeconfig), Kube(second.access().kubeconfig)
     assert one.list("Node")[0]["metadata"]["uid"] != two.list("Node")[0]["metadata"]["uid"]

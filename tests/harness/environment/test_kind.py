@@ -1,0 +1,64 @@
+"""The script that pytest-kind runs: it is ended before it begins, in the middle, with children."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.base.wait import wait_for
+from harness.environment.kind import KindProgram
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> KindProgram:
+    """A `kind` that starts a child, says so, and ignores what asks it to end."""
+    kind = tmp_path / "real kind"
+    kind.write_text(
+        "#!/bin/sh\n"
+        'case "$1" in get) echo "the answer"; exit ;; esac\n'
+        "trap '' TERM\n"
+        'sleep 600 &\necho "in $(pwd) with $LAB_TEST_WORD, $# words"\nwait\n',
+        encoding="ascii",
+    )
+    kind.chmod(0o700)
+    made = KindProgram(tmp_path)
+    made.write(kind, tmp_path / "log", tmp_path, {"LAB_TEST_WORD": "a'b"})
+    return made
+
+
+@pytest.fixture
+def started(program: KindProgram, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([program.path, "create", "two words"]) as process:
+        wait_for("its message", (tmp_path / "log").exists)
+        wait_for("its message", lambda: "in " in (tmp_path / "log").read_text("utf-8"))
+        yield process
+        process.kill()
+
+
+def test_a_question_is_answered_to_the_one_who_asks(program: KindProgram) -> None:
+    answer = subprocess.run([program.path, "get"], capture_output=True, text=True, check=True)
+    assert answer.stdout == "the answer\n"
+
+
+def test_it_ends_with_its_children(
+    program: KindProgram, started: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert (tmp_path / "log").read_text("utf-8") == f"in {tmp_path} with a'b, 2 words\n"
+    group = int((tmp_path / "kind.pid").read_text("ascii"))
+    assert group == started.pid
+    program.end()
+    assert started.wait(10) == -9
+    assert subprocess.run(["pgrep", "-r", "R,S,D", "-g", str(group)], check=False).returncode == 1
+
+
+def test_what_was_ended_before_it_began_does_not_begin(
+    program: KindProgram, tmp_path: Path
+) -> None:
+    program.end()
+    assert subprocess.run([program.path, "create"], check=False).returncode == 1
+    assert (tmp_path / "log").read_text("utf-8") == "ended before it had begun\n"
+    program.forget()
+    assert {file.name for file in tmp_path.iterdir()} == {"kind", "real kind", "log"}
