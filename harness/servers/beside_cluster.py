@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.base.network import LOCALHOST
+from harness.supply.engine import engine
 
 if TYPE_CHECKING:
+    from docker.models.containers import Container
     from testcontainers.core.container import DockerContainer
 
 
@@ -55,3 +57,16 @@ def server_container(
     published = {f"{inside}/tcp": (LOCALHOST, outside) for inside, outside in ports.items()}
     container.ports = published  # type: ignore[assignment] # see above
     return container
+
+
+def why_outdated(container: Container, image: str, ports: Mapping[int, int]) -> str:
+    """What such a container must be replaced for, in words; "" when it is as it should be."""
+    if container.attrs["Image"] != engine.image_id(image):
+        return "another image"
+    # An `up` may end after the container was made and before its port was recorded.
+    bindings = container.attrs["HostConfig"].get("PortBindings") or {}
+    for inside, outside in ports.items():
+        published = {str(binding["HostPort"]) for binding in bindings.get(f"{inside}/tcp") or []}
+        if published != {str(outside)}:
+            return "another port"
+    return ""

@@ -23,7 +23,7 @@ from harness.base.paths import PROJECT
 from harness.base.redact import Secret
 from harness.base.wait import wait_for
 from harness.clients.vault import VaultHTTP, VaultRefused, VaultUnreachable
-from harness.servers.beside_cluster import server_container
+from harness.servers.beside_cluster import server_container, why_outdated
 from harness.servers.flavours import FLAVOURS, Flavour
 from harness.servers.vault_files import STORAGE, Keys, write_configuration
 from harness.supply.engine import engine
@@ -33,6 +33,7 @@ __all__ = ["FLAVOURS", "Flavour", "VaultServer"]
 START_SECONDS = 60.0
 STOP_SECONDS = 5
 ASK_SECONDS = 5.0
+PORT = 8200
 # Both images run their server under this user and group ID.
 USER = "100:1000"
 
@@ -93,10 +94,11 @@ class VaultServer:
         self._refuse_foreign_data()
         container = self.container()
         done = "was running"
-        if container and _outdated(container, image):
+        outdated = why_outdated(container, image, {PORT: port}) if container else ""
+        if container and outdated:
             container.stop(timeout=STOP_SECONDS)
             container.remove()
-            container, done = None, "another image on the same data"
+            container, done = None, f"{outdated} on the same data"
         elif container is None:
             done = "created"
         if container is None:
@@ -213,7 +215,7 @@ class VaultServer:
             hostname=self.name,
             network=self.network,
             labels=self.labels,
-            ports={8200: port},
+            ports={PORT: port},
             entrypoint=[self.flavour.program],
             user=USER,
             cap_drop=["ALL"],
@@ -300,10 +302,6 @@ class VaultServer:
                 "options": {"file_path": "/lab/audit/audit.log", "mode": "0644"},
             },
         )
-
-
-def _outdated(container: Container, image: str) -> bool:
-    return bool(container.attrs["Image"] != engine.image_id(image))
 
 
 def _start_failed(error: APIError, port: int) -> LabError:

@@ -31,9 +31,10 @@ Data = dict[str, Any]
 class Container:
     """A container of the fake engine; its server is up as soon as it is started."""
 
-    def __init__(self, machine: Machine, image: str, labels: Data) -> None:
+    def __init__(self, machine: Machine, image: str, labels: Data, ports: dict[int, int]) -> None:
         self.machine, self.labels = machine, labels
-        self.attrs = {"Image": f"id of {image}"}
+        bindings = {f"{inside}/tcp": [{"HostPort": str(port)}] for inside, port in ports.items()}
+        self.attrs: Data = {"Image": f"id of {image}", "HostConfig": {"PortBindings": bindings}}
         self.status = "created"
 
     def start(self) -> None:
@@ -79,7 +80,7 @@ class Machine:
         return SimpleNamespace(remove=lambda force: setattr(self, "volume", None))
 
     def server_container(self, image: str, **options: Any) -> Any:
-        made = Container(self, image, options["labels"])
+        made = Container(self, image, options["labels"], options["ports"])
 
         def start() -> None:
             self.container = made
@@ -198,6 +199,15 @@ def test_another_image_serves_the_same_data_and_says_so(machine: Machine, tmp_pa
     assert server(tmp_path).keys == keys
     assert machine.container
     assert machine.container.attrs["Image"] == f"id of {OTHER_IMAGE}"
+
+
+def test_a_container_on_a_port_that_nobody_recorded_is_replaced(
+    machine: Machine, tmp_path: Path
+) -> None:
+    server(tmp_path).up(IMAGE, PORT + 1)
+    store(machine, app="s3cr3t")
+    assert server(tmp_path).up(IMAGE, PORT) == "another port on the same data, unsealed"
+    assert stored(machine) == {"app": "s3cr3t"}
 
 
 def test_a_container_that_was_removed_by_hand_loses_nothing(
