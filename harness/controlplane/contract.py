@@ -150,7 +150,7 @@ CONTROL_PLANE = (
 RUNNING = (
     _process(API_SERVER, "ended to change its settings"),
     *(_process(name, "killed after the API server was exchanged") for name in CLIENTS),
-    _process(NAME_SERVER, "told to start its plug-ins again"),
+    _process(NAME_SERVER, "gets the signal to start its plug-ins again"),
     _file(ADDRESS_FILE, "the node's address after a restart, for the manifests that are kept"),
     _folder(POD_LOGS, "the last words of an API server that does not come up"),
     _folder("/var/lib/kubelet/pods", "what a node keeps of a pod's Secrets"),
@@ -219,12 +219,12 @@ def _script(expected: Iterable[Expectation], prepare: str = "") -> str:
 
 
 def _observations(expected: tuple[Expectation, ...], output: str) -> list[Observation]:
-    told = {}
+    answers = {}
     for line in output.splitlines():
         if line.startswith(f"{_MARK} "):
             _, number, met, *seen = line.split(" ", 3)
-            told[int(number)] = (met == "yes", " ".join(seen))
+            answers[int(number)] = (met == "yes", " ".join(seen))
     return [
-        Observation(one, *told.get(number, (False, "the look ended before this")))
+        Observation(one, *answers.get(number, (False, "the look ended before this")))
         for number, one in enumerate(expected)
     ]

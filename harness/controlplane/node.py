@@ -57,7 +57,7 @@ printf %s "$BODY" | curl -s -S -i --http1.1 --no-alpn --max-time {ETCD_SECONDS} 
 """
 # The kubelet does not look on while the API server is exchanged: it would first end the old pod
 # in its own time, and it makes a pod that comes too early wait for ten seconds and more. The
-# process is killed: told to end, it would wait for its watchers, and take its address out of the
+# process is killed: asked to end, it would wait for its watchers, and take its address out of the
 # Service that pods reach it by. Its state is in etcd, whose transactions are whole or not at all.
 _EXCHANGE = f"""
 trap 'systemctl start {KUBELET_UNIT}' EXIT
@@ -104,11 +104,11 @@ class Node:
         """Run a bash script on the node; its standard output. Raises LabError."""
         ended = process.in_container(self.name, ["bash", "-c", script], variables)
         if ended.returncode:
-            told = (ended.stderr or ended.stdout).decode(errors="replace").strip()
-            if "No such container" in told or "is not running" in told:
+            said = (ended.stderr or ended.stdout).decode(errors="replace").strip()
+            if "No such container" in said or "is not running" in said:
                 raise EnvironmentLacks(f"the container {self.name} does not run", hint="./lab up")
             raise LabError(
-                f"a command on the node ended with status {ended.returncode}: {told[-400:]}",
+                f"a command on the node ended with status {ended.returncode}: {said[-400:]}",
                 where=self.name,
             )
         return ended.stdout
@@ -151,12 +151,12 @@ class Node:
         self.run(_EXCHANGE, FILES=_listed(files), MODE="600", OWNER="0:0", STAGE=FOLDER)
 
     def renew_clients(self) -> None:
-        """Start what watches the API server anew: kubelet, controllers, scheduler, kube-proxy, DNS.
+        """Restart what watches the API server: kubelet, controllers, scheduler, kube-proxy, DNS.
 
         Each of them tries again after a pause when the API server is away, and after one of up
         to a minute when that happens often: pods would wait that long, and a new Service would
         have no name. A kubelet that was just started runs ended containers again without a
-        pause. CoreDNS answers on while it starts its plugins anew (its manual, "Signals").
+        pause. CoreDNS answers on while it restarts its plugins (its manual, "Signals").
         """
         killed = "".join(f"pkill -KILL -x {name[:NAME_LETTERS]}; " for name in CLIENTS)
         self.run(f"systemctl restart {KUBELET_UNIT}; {killed}pkill -USR1 -x {NAME_SERVER}; true")
@@ -170,9 +170,9 @@ class Node:
         and the lines are those of every log that was.
         """
         answer = self.run(_LAST_LOG, POD=pod, LINES=str(lines), SINCE=since)
-        told = answer.decode(errors="replace").splitlines()
+        log = answer.decode(errors="replace").splitlines()
         # Each line begins with a time, a stream and a mark of the container runtime's own.
-        return (told[0], [line.split(" ", 3)[-1] for line in told[1:]]) if told else ("", [])
+        return (log[0], [line.split(" ", 3)[-1] for line in log[1:]]) if log else ("", [])
 
     # -- etcd ---------------------------------------------------------------------------
 

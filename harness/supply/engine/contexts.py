@@ -104,7 +104,7 @@ def _endpoint_of(name: str) -> Endpoint:
 
 
 def proxies_of_nodes() -> dict[str, str]:
-    """The proxies that kind must be told of, because `docker run` puts them into its nodes.
+    """The proxies that kind must know, because `docker run` puts them into its nodes.
 
     They are those of ~/.docker/config.json. kind knows the shell's only; for these it adds the
     names and networks of its cluster to NO_PROXY, and without them a node could not reach itself.

@@ -3,7 +3,7 @@
 On a Debian or Ubuntu host, as root: installs Debian's `docker.io` and `iptables` when
 they are missing and runs dockerd in a session of its own, at the default socket and
 data root, so that a plain `docker` command sees it too. Leftovers of an engine that
-died (pid files, sockets without a listener, a containerd still alive) are told apart
+died (pid files, sockets without a listener, a containerd still alive) are distinguished
 from a running one by asking the kernel, and only the dead ones are removed. A record in
 the cache says which process is ours; no other engine is ever stopped.
 """

@@ -127,15 +127,15 @@ class Cache:
         file = self.root / "parts" / recipe / ".lock"
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        told = False
+        announced = False
 
         def held() -> bool:
-            nonlocal told
+            nonlocal announced
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if not told:
-                    told = True
+                if not announced:
+                    announced = True
                     waiting()
                 return False
             return True

@@ -133,7 +133,7 @@ def change_line(file: Path, old: str, new: str) -> None:
 
 
 def available_gib(file: Path = Path("/proc/meminfo")) -> float:
-    """Memory that programs can take without swapping, in GiB; 0 when it cannot be told."""
+    """Memory that programs can take without swapping, in GiB; 0 when that cannot be read."""
     try:
         match = re.search(r"^MemAvailable:\s+(\d+) kB", file.read_text("ascii"), re.MULTILINE)
     except OSError:

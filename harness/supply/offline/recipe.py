@@ -3,7 +3,7 @@
 A recipe says what its result depends on (`inputs`, and the recipes it `needs`); the
 cache turns that into a key and calls `build` only when no finished entry has that key.
 A finished entry holds programs under `bin/`, or an image as `rootfs.tar` beside
-`image.json` (the configuration that `docker import` is told), or both.
+`image.json` (the configuration that `docker import` gets), or both.
 """
 
 from __future__ import annotations
