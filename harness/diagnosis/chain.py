@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Finding:
     """The result of testing one link. `hint` says what to do; with a hint, a link that holds
-    is a remark: it is not broken, but unusual."""
+    is a remark: it is not broken, but unusual. `run` is the command that mends it, if one does.
+    """
 
     link: str
     ok: bool
     evidence: str
     hint: str = ""
+    run: str = ""
 
     def __str__(self) -> str:
         return f"{'✓' if self.ok else '✗'} {self.link}: {self.evidence}"
@@ -64,6 +66,13 @@ class Chain:
     def config(self) -> dict[str, Any]:
         """The auth method's configuration; {} when it has none."""
         return self.read(f"auth/{self.path.mount}/config")
+
+    @cached_property
+    def pod(self) -> dict[str, Any]:
+        """The pod that the path names; {} when it names none, or there is none."""
+        if not self.path.pod:
+            return {}
+        return self.lab.kube.get("Pod", self.path.pod, self.namespace) or {}
 
     @cached_property
     def role(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ may ask the cluster; the role names the account and the audience; its policies n
 path; the secret exists. A refusal at the end rarely says which link broke ("permission
 denied"). `diagnose` tests them in that order with probes of its own and removes every
 probe again. It never reads a secret as the pod's account, because the checks read in
-Vault's audit log which account did. The links are in harness.diagnosis.server, login,
-reviewer and policy.
+Vault's audit log which account did. The links are in harness.diagnosis.server, environment,
+integrations, login, reviewer, limits, policy, resources and pods.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 from harness.base.errors import CheckFailed, CheckUnfinished, LabError
 from harness.base.redact import redact
-from harness.diagnosis import login, policy, server
+from harness.diagnosis import (
+    environment,
+    integrations,
+    limits,
+    login,
+    pods,
+    policy,
+    resources,
+    server,
+)
 from harness.diagnosis.chain import Chain, Finding
 from harness.lab.login_path import LoginPath
 
@@ -26,7 +35,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "LoginPath", "add_cause", "diagnose", "explain", "first_cause"]
 
-LINKS = (*server.LINKS, *login.LINKS, *policy.LINKS)
+LINKS = (
+    *server.LINKS,
+    *environment.VAULT_LINKS,
+    *environment.CLUSTER_LINKS,
+    *integrations.LINKS,
+    *login.LINKS,
+    limits.tokens_are_of_use,
+    pods.token_is_alive,
+    *policy.LINKS,
+    *resources.LINKS,
+    *pods.LINKS,
+)
 
 
 def diagnose(lab: LabContext, login: LoginPath) -> list[Finding]:
@@ -43,7 +63,7 @@ def diagnose(lab: LabContext, login: LoginPath) -> list[Finding]:
                 continue
             chain.found.append(finding)
             # Behind a server that does not answer there is nothing to ask.
-            if not finding.ok and link in server.LINKS:
+            if not finding.ok and link in (*server.LINKS, environment.shell_token_works):
                 break
     return chain.found
 
@@ -81,4 +101,8 @@ def add_cause(error: LabError, lab: LabContext, step: Step) -> None:
     if cause is None or (cause.ok and error.hint):
         return
     error.what += redact(f"\n  cause: {cause.link}: {cause.evidence}")
-    error.hint = cause.hint or error.hint
+    error.hint = redact(cause.hint) or error.hint
+    if cause.run:
+        first, *more = cause.run.splitlines()
+        # Continued lines stay as they are: what stands here is pasted.
+        error.hint = "\n".join([f"{error.hint}\n  run:   {first}", *more])

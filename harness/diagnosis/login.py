@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from typing import Any, cast
+from typing import cast
 
 import yaml
 
+from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding, Link
 from harness.diagnosis.reviewer import reviewer_is_heard
 
@@ -24,18 +25,20 @@ def method_is_configured(chain: Chain) -> Finding | None:
     mount = chain.path.mount
     if not mount:
         return None
-    enable = f"POST /v1/sys/auth/{mount} with type kubernetes"
     if not chain.method:
         others = sorted(chain.read("sys/auth"))
-        return Finding(
-            METHOD, False, f"none is enabled at {mount}/ (there are: {_listed(others)})", enable
-        )
+        evidence = f"none is enabled at {mount}/ (there are: {_listed(others)})"
+        hint = f"enable one of type kubernetes at {mount}, and configure it"
+        return Finding(METHOD, False, evidence, hint, commands.method(chain))
     if chain.method.get("type") != "kubernetes":
         evidence = f"the one at {mount}/ is of type {chain.method.get('type')}, not kubernetes"
-        return Finding(METHOD, False, evidence, enable)
+        hint = "disabling it ends what logged in by it; then enable the right one"
+        run = f"vault auth disable {mount}\n{commands.method(chain)}"
+        return Finding(METHOD, False, evidence, hint, run)
     if not chain.config.get("kubernetes_host"):
         evidence = f"the one at {mount}/ is enabled but not configured: it cannot ask the cluster"
-        return Finding(METHOD, False, evidence, f"POST /v1/auth/{mount}/config")
+        hint = "it needs the API server's address, its CA and a reviewer's token"
+        return Finding(METHOD, False, evidence, hint, commands.config(chain))
     return Finding(METHOD, True, f"kubernetes at {mount}/, asks {chain.config['kubernetes_host']}")
 
 
@@ -49,8 +52,8 @@ def role_exists(chain: Chain) -> Finding | None:
     roles = chain.names(f"auth/{mount}/role")
     close = difflib.get_close_matches(name, roles, n=1)
     evidence = f"there is no role {name} at {mount}/ (there are: {_listed(roles)})"
-    hint = f"did you mean {close[0]}?" if close else f"POST /v1/auth/{mount}/role/{name}"
-    return Finding(ROLE, False, evidence, hint)
+    hint = f"did you mean {close[0]}? Or make it" if close else "make it"
+    return Finding(ROLE, False, evidence, hint, commands.whole_role(chain))
 
 
 def account_is_bound(chain: Chain) -> Finding | None:
@@ -60,8 +63,10 @@ def account_is_bound(chain: Chain) -> Finding | None:
         return None
     if not chain.lab.kube.get("ServiceAccount", account, namespace):
         evidence = f"there is no service account {account} in {namespace}"
-        return Finding(ACCOUNT, False, evidence, "kubectl create serviceaccount")
-    pod = _pod(chain)
+        hint = "without the account there is no token to log in with"
+        run = commands.kubectl(chain, "create", "serviceaccount", account)
+        return Finding(ACCOUNT, False, evidence, hint, run)
+    pod = chain.pod
     used = (pod.get("spec") or {}).get("serviceAccountName", account)
     if used != account:
         evidence = f"the pod {chain.path.pod} runs as {used}, not as {account}"
@@ -80,6 +85,7 @@ def account_is_bound(chain: Chain) -> Finding | None:
             False,
             f"the role {chain.path.role} is for {_listed(names)}, the pod runs as {account}",
             "bound_service_account_names of the role must name the pod's account",
+            commands.role(chain, bound_service_account_names=account),
         )
     spaces = [str(name) for name in chain.role.get("bound_service_account_namespaces") or []]
     if not (_matches(namespace, spaces) or _selected(chain)):
@@ -89,6 +95,7 @@ def account_is_bound(chain: Chain) -> Finding | None:
             f"the role {chain.path.role} is for the namespace {_listed(spaces)}, "
             f"the pod runs in {namespace}",
             "bound_service_account_namespaces of the role must name the pod's namespace",
+            commands.role(chain, bound_service_account_namespaces=namespace),
         )
     return Finding(ACCOUNT, True, f"{namespace}/{account} is one that the role is for")
 
@@ -98,7 +105,7 @@ def audience_fits(chain: Chain) -> Finding | None:
     if not chain.role:
         return None
     wanted = str(chain.role.get("audience") or "")
-    volumes = (_pod(chain).get("spec") or {}).get("volumes") or []
+    volumes = (chain.pod.get("spec") or {}).get("volumes") or []
     made_for = sorted(
         str(source["serviceAccountToken"].get("audience") or "(the API server)")
         for volume in volumes
@@ -115,6 +122,7 @@ def audience_fits(chain: Chain) -> Finding | None:
             f"{whose} is made for {_listed(made_for)}",
             f"one of the two must change: the role's audience, or audience: {wanted} where the "
             "pod projects its token",
+            commands.role(chain, audience=made_for[0]),
         )
     if not wanted:
         return Finding(
@@ -122,17 +130,12 @@ def audience_fits(chain: Chain) -> Finding | None:
             True,
             f"the role {chain.path.role} names no audience: it takes a token made for anybody",
             "the field is called audience: a misspelt one is dropped without an error",
+            commands.role(chain, audience=chain.path.audience),
         )
     return Finding(AUDIENCE, True, f"{wanted}, as the role wants it")
 
 
 # -- reading ----------------------------------------------------------------------------
-
-
-def _pod(chain: Chain) -> dict[str, Any]:
-    if not chain.path.pod:
-        return {}
-    return chain.lab.kube.get("Pod", chain.path.pod, chain.namespace) or {}
 
 
 def _selected(chain: Chain) -> bool:

@@ -12,9 +12,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding, Link
 from harness.diagnosis.reviewer import REFUSALS, REVIEWER, revoke
 
@@ -42,6 +45,7 @@ def policies_exist(chain: Chain) -> Finding | None:
             f"the role {role} grants no policy: its token_policies are empty",
             "the field is called token_policies: a misspelt one (policies_, policy) is dropped "
             "without an error; read the role back",
+            commands.role(chain, token_policies=commands.policies(chain)),
         )
     there = set(chain.names("sys/policies/acl")) | BUILT_IN
     missing = [name for name in chain.policies if name not in there]
@@ -51,13 +55,17 @@ def policies_exist(chain: Chain) -> Finding | None:
     if not missing:
         return Finding(POLICY, True, f"{listed}: there")
     close = difflib.get_close_matches(missing[0], sorted(there), n=1)
-    if _allowed(chain):
+    # Without a path nobody can say which of several would be needed.
+    if _allowed(chain) or (not chain.path.secret and len(missing) < len(chain.policies)):
         evidence = f"there is no {', '.join(missing)}, the others are enough"
-        return Finding(POLICY, True, evidence, f"take {missing[0]} out of token_policies")
+        rest = [name for name in chain.policies if name not in missing]
+        hint = f"take {missing[0]} out of token_policies"
+        run = commands.role(chain, token_policies=rest) if role else ""
+        return Finding(POLICY, True, evidence, hint, run)
     who = f"the role {role} grants it, " if role else ""
     evidence = f"missing policy: there is no {', '.join(missing)} ({who}Vault does not mind)"
-    hint = f"PUT /v1/sys/policies/acl/{missing[0]}" + (f", or {close[0]}?" if close else "")
-    return Finding(POLICY, False, evidence, hint)
+    hint = "write it" + (f", or is {close[0]} meant?" if close else "")
+    return Finding(POLICY, False, evidence, hint, commands.policy(missing[0], _right(chain)))
 
 
 def path_is_allowed(chain: Chain) -> Finding | None:
@@ -70,10 +78,34 @@ def path_is_allowed(chain: Chain) -> Finding | None:
         return Finding(PATH, True, f"a token with {who} may {wanted} {path}")
     if any(finding.link == POLICY and not finding.ok for finding in chain.found):
         return None
+    texts = {
+        name: str(chain.read(f"sys/policies/acl/{name}").get("policy") or "")
+        for name in chain.policies
+    }
     paths: dict[str, list[str]] = {}
-    for name in chain.policies:
-        paths |= parse_policy(str(chain.read(f"sys/policies/acl/{name}").get("policy") or ""))
-    return why_not_allowed(path, wanted, paths, chain.policies, list(chain.mounts))
+    for text in texts.values():
+        for pattern, capabilities in parse_policy(text).items():
+            paths[pattern] = paths.get(pattern, []) + capabilities
+    finding = why_not_allowed(path, wanted, paths, chain.policies, list(chain.mounts))
+    return replace(finding, run=_mended(chain, texts))
+
+
+def _right(chain: Chain) -> str:
+    return f'path "{chain.path.secret}" {{\n  capabilities = ["{chain.path.capability}"]\n}}'
+
+
+def _mended(chain: Chain, texts: Mapping[str, str]) -> str:
+    """The command that writes the policy as it is, with the path allowed; "" for JSON."""
+    for name, text in texts.items():
+        for block in _BLOCK.finditer(text):
+            # A second block of the same path would be one too many, a denial wins over all.
+            same = block[1] == chain.path.secret
+            if same or (covers(block[1], chain.path.secret) and "deny" in block[2]):
+                return commands.policy(name, text.replace(block[0], _right(chain)))
+    name, text = next(iter(texts.items()))
+    if text.lstrip().startswith("{"):
+        return ""
+    return commands.policy(name, f"{text.strip()}\n{_right(chain)}")
 
 
 def _allowed(chain: Chain) -> bool:
@@ -103,8 +135,16 @@ def why_not_allowed(
     right = f'path "{path}" {{ capabilities = ["{wanted}"] }}'
     if not paths:
         return Finding(PATH, False, f"{who} names no path at all", right)
-    for pattern, capabilities in paths.items():
-        if covers(pattern, path):
+    covering = {pattern: few for pattern, few in paths.items() if covers(pattern, path)}
+    for pattern, capabilities in covering.items():
+        if "deny" in capabilities:
+            over = [other for other in covering if wanted in covering[other] and other != pattern]
+            won = f", which wins over {', '.join(over)}" if over else ""
+            evidence = f"{who} names {pattern} with deny{won}"
+            return Finding(PATH, False, evidence, right)
+    for pattern, capabilities in covering.items():
+        # The most exact path alone counts: that a wider one allows more is of no use.
+        if wanted not in capabilities:
             few = ", ".join(capabilities) or "nothing"
             evidence = f"{who} names {pattern}, but allows {few} there, not {wanted}"
             return Finding(PATH, False, evidence, right)
@@ -150,6 +190,11 @@ def secret_exists(chain: Chain) -> Finding | None:
         return Finding(SECRET, True, f"{mount} is a {engine['type']} engine (not read: it makes)")
     rest = path[len(mount) :]
     if str((engine.get("options") or {}).get("version")) != "2":
+        if engine["type"] == "kv" and rest.startswith("data/"):
+            evidence = f"{mount} is KV version 1, and {path} is a path of version 2"
+            hint = "version 1 has no data/ in its paths and keeps no versions"
+            run = f"vault kv enable-versioning {shlex.quote(mount.rstrip('/'))}"
+            return Finding(SECRET, False, evidence, hint, run)
         return _fields(chain, chain.read(path), path, f"{mount} (version 1)")
     word, _, name = rest.partition("/")
     if word != "data":
@@ -160,39 +205,61 @@ def secret_exists(chain: Chain) -> Finding | None:
         folder = name.rpartition("/")[0]
         there = chain.names(f"{mount}metadata/{folder}")
         evidence = f"there is no secret {name} in {mount} (there are: {', '.join(there) or 'none'})"
-        return Finding(SECRET, False, evidence, f"write it: POST /v1/{path}")
-    return _version(mount, name, metadata) or _fields(
+        return Finding(SECRET, False, evidence, _write(chain, mount, name))
+    return _version(chain, mount, name, metadata) or _fields(
         chain, dict(chain.read(path).get("data") or {}), name, mount
     )
 
 
-def _version(mount: str, name: str, metadata: Mapping[str, Any]) -> Finding | None:
+def _write(chain: Chain, mount: str, name: str) -> str:
+    fields = " ".join(f"{field}=…" for field in chain.path.fields or ("KEY",))
+    return f"write it: vault kv put -mount={mount.rstrip('/')} {name} {fields}"
+
+
+def _version(chain: Chain, mount: str, name: str, metadata: Mapping[str, Any]) -> Finding | None:
     """A finding when the present version is deleted or destroyed."""
     number = str(metadata.get("current_version"))
     version = (metadata.get("versions") or {}).get(number)
     if not version:
         evidence = f"{name} in {mount} has metadata but no version yet"
-        return Finding(SECRET, False, evidence, f"write it: POST /v1/{mount}data/{name}")
+        return Finding(SECRET, False, evidence, _write(chain, mount, name))
+    where = ["vault", "kv", "VERB", f"-mount={mount.rstrip('/')}"]
     if version.get("destroyed"):
         evidence = f"version {number} of {name} in {mount}, the present one, is destroyed"
-        return Finding(SECRET, False, evidence, f"write a new one: POST /v1/{mount}data/{name}")
+        whole = [
+            int(older)
+            for older, about in metadata["versions"].items()
+            if not (about.get("destroyed") or about.get("deletion_time"))
+        ]
+        if not whole:
+            return Finding(SECRET, False, evidence, _write(chain, mount, name))
+        where[2] = "rollback"
+        hint = f"nobody brings it back; version {max(whole)} is whole and can be the present one"
+        run = shlex.join([*where, f"-version={max(whole)}", name])
+        return Finding(SECRET, False, evidence, hint, run)
     if version.get("deletion_time"):
         when = str(version["deletion_time"])[:19]
         evidence = f"deleted: version {number} of {name} in {mount}, the present one, at {when}"
-        hint = f"POST /v1/{mount}undelete/{name} with versions [{number}], or write a new one"
-        return Finding(SECRET, False, evidence, hint)
+        where[2] = "undelete"
+        run = shlex.join([*where, f"-versions={number}", name])
+        return Finding(SECRET, False, evidence, "bring it back, or write a new one", run)
     return None
 
 
 def _fields(chain: Chain, data: Mapping[str, Any], name: str, mount: str) -> Finding:
     if not data:
         evidence = f"there is no secret {name} in {mount}"
-        return Finding(SECRET, False, evidence, f"write it: POST /v1/{chain.path.secret}")
+        return Finding(SECRET, False, evidence, _write(chain, mount, name))
     missing = [field for field in chain.path.fields if field not in data]
     present = ", ".join(sorted(data))
     if missing:
         evidence = f"{name} in {mount} has no field {', '.join(missing)} (it has: {present})"
-        return Finding(SECRET, False, evidence, "write the field; names are case-sensitive")
+        fields = " ".join(f"{field}=…" for field in missing)
+        hint = (
+            "names are case-sensitive; add it to the others: vault kv patch "
+            f"-mount={mount.rstrip('/')} {name} {fields}"
+        )
+        return Finding(SECRET, False, evidence, hint)
     return Finding(SECRET, True, f"{name} in {mount} is there, with the fields {present}")
 
 

@@ -9,7 +9,9 @@ the rest is right, the token must be dead.
 
 from __future__ import annotations
 
+import base64
 import datetime
+import json
 import secrets
 from typing import Any
 
@@ -17,11 +19,12 @@ from cryptography import x509
 from kubernetes import client
 
 from harness.clients.kube import REQUEST_SECONDS, Kube
+from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding
+from harness.diagnosis.commands import DELEGATOR
 
 REVIEWER = "reviewer"
 PROBE_ACCOUNT, PROBE_AUDIENCE = "default", "lab-diagnosis"
-DELEGATOR = "system:auth-delegator"
 # How Vault refuses a log-in (interfaces.md 5.3).
 REFUSALS = frozenset({400, 403, 500})
 
@@ -32,7 +35,8 @@ def reviewer_is_heard(chain: Chain) -> Finding | None:
         return None
     said = _try_review(chain)
     if said:
-        return _wrong_address(chain) or _wrong_ca(chain) or _wrong_token(chain, said)
+        wrong = _wrong_address(chain) or _wrong_ca(chain) or _wrong_issuer(chain)
+        return wrong or _wrong_token(chain, said)
     # Vault keeps a connection that it verified before; the next one will fail.
     heard = Finding(REVIEWER, True, "the cluster reviewed a token when Vault asked")
     return _wrong_ca(chain) or heard
@@ -64,8 +68,11 @@ def _try_review(chain: Chain) -> str:
 
 
 def revoke(chain: Chain, token: str) -> None:
-    """End a probe's token. By value: the checks look for self- and accessor-revocation."""
-    chain.lab.http.post("/v1/auth/token/revoke", json={"token": token})
+    """End a probe's token. By value: the checks look for self- and accessor-revocation.
+
+    A batch token cannot be revoked (400): it ends by itself.
+    """
+    chain.lab.http.post("/v1/auth/token/revoke", json={"token": token}, allow={400})
 
 
 def _wrong_address(chain: Chain) -> Finding | None:
@@ -77,7 +84,8 @@ def _wrong_address(chain: Chain) -> Finding | None:
         False,
         f"wrong address: kubernetes_host is {host}; Vault's container reaches the API server "
         f"at {wanted}",
-        f"POST /v1/auth/{chain.path.mount}/config with kubernetes_host {wanted}",
+        f"kubernetes_host must be {wanted}; the whole configuration is written at once",
+        commands.config(chain),
     )
 
 
@@ -85,13 +93,37 @@ def _wrong_ca(chain: Chain) -> Finding | None:
     given = str(chain.config.get("kubernetes_ca_cert") or "")
     wanted = chain.lab.kube.ca_certificate()
     hint = "kubernetes_ca_cert is the CA that signs the API server's certificate"
+    run = commands.config(chain)
     if not given.strip():
-        return Finding(REVIEWER, False, "wrong CA: no kubernetes_ca_cert is set", hint)
+        return Finding(REVIEWER, False, "wrong CA: no kubernetes_ca_cert is set", hint, run)
     if "".join(wanted.split()) in "".join(given.split()):
         return None
     signs, right = _fingerprint(given), _fingerprint(wanted)
     evidence = f"wrong CA: kubernetes_ca_cert is {signs}, the cluster's CA is {right}"
-    return Finding(REVIEWER, False, evidence, hint)
+    return Finding(REVIEWER, False, evidence, hint, run)
+
+
+def _wrong_issuer(chain: Chain) -> Finding | None:
+    """The issuer claim of every token is compared when the configuration asks for that."""
+    given = str(chain.config.get("issuer") or "")
+    if not given or chain.config.get("disable_iss_validation", True):
+        return None
+    cluster = _issuer(chain.lab.kube.create_token(PROBE_ACCOUNT, namespace=chain.namespace))
+    if given == cluster:
+        return None
+    return Finding(
+        REVIEWER,
+        False,
+        f"wrong issuer: tokens of this cluster say {cluster}, the configuration wants {given}",
+        "leave issuer out (disable_iss_validation is the default): the TokenReview tells more",
+        commands.config(chain),
+    )
+
+
+def _issuer(jwt: str) -> str:
+    """The issuer claim of a token (RFC 7519 section 4.1.1)."""
+    payload = jwt.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iss"])
 
 
 def _wrong_token(chain: Chain, said: str) -> Finding:
@@ -104,22 +136,25 @@ def _wrong_token(chain: Chain, said: str) -> Finding:
             False,
             "no token_reviewer_jwt is set; Vault, outside the cluster, has none of its own",
             renewed,
+            commands.config(chain),
         )
     kube = chain.lab.kube
     accounts = [chain.path.reviewer] if chain.path.reviewer else _delegators(kube, namespace)
     if not accounts:
         evidence = f"no account of {namespace} has {DELEGATOR}: none may create TokenReviews"
-        return Finding(REVIEWER, False, evidence, f"bind the reviewer's account to {DELEGATOR}")
+        hint = f"bind the reviewer's account to {DELEGATOR}"
+        return Finding(REVIEWER, False, evidence, hint, commands.may_review(chain))
     account = accounts[0]
     found = kube.get("ServiceAccount", account, namespace)
     if not found:
         evidence = f"the service account {account} does not exist: its token died with it"
-        return Finding(REVIEWER, False, evidence, f"make {account} again, then {renewed}")
+        make = commands.kubectl(chain, "create", "serviceaccount", account)
+        run = f"{make}\n{commands.config(chain)}"
+        return Finding(REVIEWER, False, evidence, f"make {account} again, then {renewed}", run)
     if not may_review(kube, account, namespace):
         evidence = f"the service account {account} may not create TokenReviews (no {DELEGATOR})"
-        return Finding(
-            REVIEWER, False, evidence, f"a ClusterRoleBinding of {account} to {DELEGATOR}"
-        )
+        hint = f"a ClusterRoleBinding of {account} to {DELEGATOR}"
+        return Finding(REVIEWER, False, evidence, hint, commands.may_review(chain))
     made, written = found["metadata"].get("creationTimestamp", ""), _config_written(chain)
     newer = f"; {account} was made at {made}, after the token was configured ({written})"
     evidence = (
@@ -127,7 +162,7 @@ def _wrong_token(chain: Chain, said: str) -> Finding:
         f"cluster refuses (Vault says: {said})"
         + (newer if written and _moment(made) > _moment(written) else "")
     )
-    return Finding(REVIEWER, False, evidence, f"put {renewed}: kubectl create token {account}")
+    return Finding(REVIEWER, False, evidence, f"put {renewed}", commands.config(chain))
 
 
 def may_review(kube: Kube, account: str, namespace: str) -> bool:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from urllib3.exceptions import HTTPError
 
 from harness.base.errors import LabError
+from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding, Link
 
 SECONDS = 5.0
@@ -27,7 +28,8 @@ def vault_is_reached(chain: Chain) -> Finding:
     try:
         socket.create_connection((host, port), SECONDS).close()
     except OSError as error:
-        return Finding(REACH, False, f"nobody answers on {host}:{port} ({error})", REPAIR)
+        evidence = f"nobody answers on {host}:{port} ({error})"
+        return Finding(REACH, False, evidence, REPAIR, commands.up(chain))
     return Finding(REACH, True, f"Vault's port {host}:{port} takes connections")
 
 
@@ -54,7 +56,8 @@ def vault_is_open(chain: Chain) -> Finding:
             f"Vault is sealed (sealed: true, {status.get('progress')} of {status.get('t')} "
             "unseal keys given): it answers 503 to everything"
         )
-        return Finding(SEAL, False, evidence, "./lab up unseals it (vault operator unseal)")
+        hint = "./lab up unseals it (vault operator unseal)"
+        return Finding(SEAL, False, evidence, hint, commands.up(chain))
     return Finding(SEAL, True, "Vault is unsealed")
 
 
@@ -65,10 +68,11 @@ def cluster_is_reached(chain: Chain) -> Finding:
     except (HTTPError, LabError) as error:
         plain = f"the Kubernetes API does not answer ({error})"
         evidence = error.what if isinstance(error, LabError) else plain
-        return Finding(CLUSTER, False, evidence, REPAIR)
+        return Finding(CLUSTER, False, evidence, REPAIR, commands.up(chain))
     if not found:
         evidence = f"there is no namespace {chain.namespace}"
-        return Finding(CLUSTER, False, evidence, f"kubectl create namespace {chain.namespace}")
+        run = f"kubectl create namespace {chain.namespace}"
+        return Finding(CLUSTER, False, evidence, "the step's namespace must be there", run)
     if found["metadata"].get("deletionTimestamp"):
         evidence = f"the namespace {chain.namespace} is being deleted"
         return Finding(CLUSTER, False, evidence, "wait until it is gone, then begin again")
@@ -83,7 +87,8 @@ def pods_are_led_to_vault(chain: Chain) -> Finding:
     kube = chain.lab.kube
     where = f"{REACH} from pods"
     if not kube.get("Service", name, namespace):
-        return Finding(where, False, f"there is no Service {name} in {namespace}", "./lab up")
+        evidence = f"there is no Service {name} in {namespace}"
+        return Finding(where, False, evidence, REPAIR, commands.up(chain))
     slices = kube.list("EndpointSlice", namespace, selector=f"kubernetes.io/service-name={name}")
     behind = [
         address
@@ -93,7 +98,7 @@ def pods_are_led_to_vault(chain: Chain) -> Finding:
     ]
     if not behind:
         evidence = f"{host} leads nowhere: no EndpointSlice of it has an address"
-        return Finding(where, False, evidence, "./lab up")
+        return Finding(where, False, evidence, REPAIR, commands.up(chain))
     return Finding(where, True, f"{host} leads to {', '.join(behind)}")
 
 
@@ -101,24 +106,26 @@ def pods_trust_vault(chain: Chain) -> Finding:
     """The certificate that pods are given verifies Vault under the name that pods use."""
     what, where = f"{TLS} for pods", "the certificate that the pod was given"
     hint = "give pods the CA that signed Vault's certificate: the file in $VAULT_CACERT"
-    given = chain.path.ca
+    given, run = chain.path.ca, ""
     if not given:
+        run = commands.trust(chain)
         where = f"the ConfigMap vault-ca in {chain.namespace}"
         found = chain.lab.kube.get("ConfigMap", "vault-ca", chain.namespace)
         given = ((found or {}).get("data") or {}).get("ca.crt", "")
         if not given:
-            return Finding(what, False, f"{where} has no ca.crt: pods cannot verify Vault", hint)
+            evidence = f"{where} has no ca.crt: pods cannot verify Vault"
+            return Finding(what, False, evidence, hint, run)
     try:
         context = ssl.create_default_context(cadata=given)
     except (ssl.SSLError, ValueError):
-        return Finding(what, False, f"{where} holds no certificate in PEM form", hint)
+        return Finding(what, False, f"{where} holds no certificate in PEM form", hint, run)
     access = chain.lab.access
     host, port = _address(access.vault_addr)
     name, _ = _address(access.vault_pod_addr)
     broken = _handshake(context, host, port, name)
     if broken and broken.link == TLS:
         evidence = f"wrong CA: with {where}, Vault does not verify ({broken.evidence})"
-        return Finding(what, False, evidence, hint)
+        return Finding(what, False, evidence, hint, run)
     return broken or Finding(what, True, f"{where} verifies Vault as {name}")
 
 

@@ -26,6 +26,15 @@ from harness.supply.base import Provided
 
 
 @dataclass(frozen=True)
+class ClusterObject:
+    """One object that must be in the cluster for an integration to work."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
 class InstallContext:
     """The environment that an integration is installed in.
 
@@ -55,7 +64,8 @@ class Integration(ABC):
     `about` is shown while it is installed. `parts` are what it takes from the offline supply;
     `upstream_parts` what it takes from the online one, None when that is the same.
     `pod_images` are those of its parts whose images pods run: the node must have them.
-    `charts` are upstream's charts that the online installation makes releases of.
+    `charts` are upstream's charts that the online installation makes releases of. `objects`
+    are what a diagnosis looks at: without them, in both supplies, nothing works.
     """
 
     about: str
@@ -63,6 +73,7 @@ class Integration(ABC):
     upstream_parts: tuple[str, ...] | None = None
     pod_images: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
+    objects: tuple[ClusterObject, ...] = ()
 
     @property
     def name(self) -> str:

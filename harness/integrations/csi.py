@@ -14,7 +14,7 @@ from typing import Any
 from harness.base.paths import CHECKOUT, clusters
 from harness.clients.kube import Object, Objects
 from harness.integrations import csi_health, helm
-from harness.integrations.base import InstallContext, Integration
+from harness.integrations.base import ClusterObject, InstallContext, Integration
 from harness.integrations.rollout import chart_image, load_manifests
 
 NAMESPACE = "csi"
@@ -47,6 +47,11 @@ class CsiIntegration(Integration):
         "standins",
     )
     charts = (DRIVER_CHART, PROVIDER_CHART)
+    objects = (
+        ClusterObject("CSIDriver", "secrets-store.csi.k8s.io"),
+        ClusterObject("DaemonSet", csi_health.DAEMON_SETS["driver"], DRIVER_NAMESPACE),
+        ClusterObject("DaemonSet", csi_health.DAEMON_SETS["provider"], NAMESPACE),
+    )
 
     def apply(self, context: InstallContext) -> str:
         """Apply the namespace, Vault's CA, the driver and a provider."""

@@ -18,7 +18,7 @@ from harness.base.wait import wait_for
 from harness.clients.kube import Kube, KubeRefused, Object, Objects
 from harness.clients.kube_objects import KubeUnreachable
 from harness.integrations import helm
-from harness.integrations.base import InstallContext, Integration
+from harness.integrations.base import ClusterObject, InstallContext, Integration
 from harness.integrations.rollout import (
     READY_SECONDS,
     Proof,
@@ -49,6 +49,10 @@ class InjectorIntegration(Integration):
     upstream_parts = ("injector", "vault", "helm")
     pod_images = ("injector", "standins", "vault")
     charts = (CHART,)
+    objects = (
+        ClusterObject("MutatingWebhookConfiguration", WEBHOOK),
+        ClusterObject("Deployment", DEPLOYMENT, NAMESPACE),
+    )
 
     def apply(self, context: InstallContext) -> str:
         """Apply the server with its webhook."""

@@ -15,7 +15,7 @@ from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
 from harness.clients.kube import Kube, Object, Objects
 from harness.integrations import helm
-from harness.integrations.base import InstallContext, Integration
+from harness.integrations.base import ClusterObject, InstallContext, Integration
 from harness.integrations.rollout import (
     READY_SECONDS,
     Proof,
@@ -58,6 +58,7 @@ class OperatorIntegration(Integration):
     upstream_parts = ("secrets-operator", "secrets-operator-proxy", "helm")
     pod_images = ("secrets-operator", "secrets-operator-proxy", "standins")
     charts = (CHART,)
+    objects = (ClusterObject("Deployment", MANAGER, NAMESPACE),)
 
     def apply(self, context: InstallContext) -> str:
         """Apply the kinds and the operator."""

@@ -16,8 +16,9 @@ class LoginPath:
     account is `service_account` in `namespace` (the lab's own by default), its token is
     made for `audience`; with `pod`, that pod's projected token is looked at. `secret` is
     the request path without /v1/ (KV version 2: with data/), `fields` what it must hold,
-    `capability` what the pod does there. Without a role, `policies` are taken as what the
-    token carries. `reviewer` names the account whose token Vault reviews others with.
+    `capability` what the pod does there. `policies` are what the role should grant; without
+    a role, what the token carries. `reviewer` names the account whose token Vault reviews others
+    with.
     `ca` is the certificate (PEM) that the pod verifies Vault with; by default that in the
     ConfigMap vault-ca of the namespace.
     """

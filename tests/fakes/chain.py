@@ -42,7 +42,10 @@ class FakeLab:
         self.http = _good_vault()
         self.cluster = _good_cluster((folder / "ca.crt").read_text())
         self.kube = FakeKube(self.cluster, self.namespace)
+        self.lab = SimpleNamespace(needs=())
         self.access = SimpleNamespace(
+            name="lab",
+            flavour="vault",
             vault_addr=f"https://127.0.0.1:{port}",
             vault_pod_addr="https://vault.vault.svc:8200",
             vault_ca=folder / "ca.crt",
@@ -90,6 +93,7 @@ def _good_vault() -> FakeVault:
     )
     vault.put(POLICY_PATH, policy=POLICY)
     vault.put("sys/policies/acl/default", policy="")
+    vault.put("sys/audit", **{"file/": {"type": "file"}})
     vault.mount("lab01-kv/", version="2")
     vault.put(SECRET, data={"username": "shop", "password": "s3cr3t-value"})
     vault.calls.clear()

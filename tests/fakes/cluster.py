@@ -17,6 +17,7 @@ from tests.fakes.kubernetes import MemoryCluster
 
 Data = dict[str, Any]
 Objects = list[Data]
+Lines = list[str]
 
 _KINDS = (
     ("", "v1", "namespaces", "Namespace", "Cluster"),
@@ -38,6 +39,7 @@ _ROOTS = {
     for group, version, _, kind, _ in _KINDS
 }
 _CLUSTER_WIDE = {
+    "Node",
     *(kind for *_, kind, scope in _KINDS if scope == "Cluster"),
     *("ClusterRole", "CSIDriver", "CSINode", "CustomResourceDefinition"),
     *("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
@@ -146,6 +148,9 @@ class FakeKube:
 
     def ca_certificate(self) -> str:
         return CLUSTER_CA
+
+    def events(self, name: str, namespace: str = "", uid: str = "") -> Lines:
+        return []
 
     def _where(self, kind: str, namespace: str) -> str:
         return "" if kind in _CLUSTER_WIDE else namespace or self.namespace

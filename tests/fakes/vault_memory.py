@@ -197,7 +197,9 @@ class MemoryVault:
             known["expires"] = self.clock + known["ttl"]
             return Answer(200, {"auth": self._auth(asked.accessor)})
         if word == "lookup-self":
-            return data({"accessor": asked.accessor, "ttl": self.tokens[asked.accessor]["ttl"]})
+            # Without an accessor it is the administrator's, which never ends.
+            known = self.tokens.get(asked.accessor, {"ttl": 0})
+            return data({"accessor": asked.accessor, "ttl": known["ttl"]})
         if word in ("revoke", "revoke-self"):
             found = asked.accessor if word != "revoke" else self._accessor_of(asked.body["token"])
             self.revoke(found)

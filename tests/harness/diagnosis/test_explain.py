@@ -70,11 +70,14 @@ def test_a_whole_chain_has_no_cause_and_every_link_was_tested(lab: FakeLab) -> N
         "cluster",
         "reachability from pods",
         "TLS for pods",
+        "token of the shell",
+        "audit log",
         "auth method",
         "reviewer",
         "role",
         "service account",
         "audience",
+        "token of the role",
         "policy",
         "policy path",
         "secret",
@@ -378,6 +381,6 @@ def test_a_diagnosis_that_fails_hides_nothing(lab: FakeLab) -> None:
 
 def test_a_path_without_a_log_in_tests_policies_alone(lab: FakeLab) -> None:
     way = LoginPath(policies=("lab01-app",), secret=SECRET)
-    assert [finding.link for finding in found(lab, way)][6:] == ["policy", "policy path", "secret"]
+    assert [finding.link for finding in found(lab, way)][8:] == ["policy", "policy path", "secret"]
     lab.http.put(POLICY_PATH, policy=POLICY.replace("/data", ""))
     assert "without data/" in cause(lab, way)

@@ -16,7 +16,10 @@ MOUNTS = ["lab01-kv/", "sys/"]
         ("", "names no path at all"),
         ('path "lab01-kv/app" { capabilities = ["read"] }', "names lab01-kv/app, without data/"),
         ('path "lab01-kv/*" { capabilities = ["list"] }', "but allows list there, not read"),
-        ('path "lab01-kv/data/app" { capabilities = ["deny"] }', "but allows deny there"),
+        (
+            'path "lab01-kv/data/app" { capabilities = ["deny"] }',
+            "names lab01-kv/data/app with deny",
+        ),
         ('path "lab01-kv/metadata/app" { capabilities = ["read"] }', "shows names and versions"),
         ('path "lab01-vk/data/app" { capabilities = ["read"] }', "wrong mount"),
         ('path "/v1/lab01-kv/data/app" { capabilities = ["read"] }', "without /v1/"),

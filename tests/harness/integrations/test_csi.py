@@ -80,7 +80,7 @@ class HealthyKube(FakeKube):
             return [{"metadata": {"name": "node"}, "spec": {"drivers": drivers}}]
         return super().list(kind)
 
-    def events(self, name: str) -> Lines:
+    def events(self, name: str, namespace: str = "", uid: str = "") -> Lines:
         trial = [d["metadata"]["name"] for d in self.applied if d["kind"] == "Pod"]
         return [self.refusal] if name in trial else []
 
