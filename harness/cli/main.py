@@ -104,6 +104,10 @@ def prove(
             help="Only this: a current Docker, built here, a plain user, no network (root).",
         ),
     ] = False,
+    faults: Annotated[
+        bool,
+        typer.Option("--faults", help="Only this: every fault of the matrix (docs/faults.md)."),
+    ] = False,
     supply: SupplyName = "auto",
     kubernetes: KubernetesRelease = None,
     arguments: Annotated[
@@ -115,6 +119,8 @@ def prove(
 
     if laptop:
         raise typer.Exit(suite.laptop(arguments or []))
+    if faults:
+        raise typer.Exit(suite.faults(supply, arguments or []))
     raise typer.Exit(suite.run(quick, supply, kubernetes, arguments or []))
 
 

@@ -132,9 +132,10 @@ class Cluster:
         return ControlPlane(self.node_name, self.kubeconfig, self.folder / "control-plane")
 
     def _create(self, kind: Path, kubectl: Path, image: str, config: Path, log: Path) -> None:
+        cluster = self._kind_cluster(kind, kubectl, image, log, config.parent)
         try:
             with tasks.stopping(self._program.end):
-                self._kind_cluster(kind, kubectl, image, log, config.parent).create(config)
+                cluster.create(config)
         except KeyboardInterrupt:
             self._program.end()
             raise

@@ -74,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="which Kubernetes (default: the first, or what the environment has)",
     )
     add("--lab-only", action="append", default=[], metavar="LAB", help="prove only this lab")
+    add("--lab-faults", action="store_true", help="try all faults of the matrix, not a dozen")
     add("--lab-keep", action="store_true", help="leave it running at the end")
     add("--lab-fresh", action="store_true", help="remove it first, if it is there")
 

@@ -107,6 +107,17 @@ def laptop(arguments: Sequence[str]) -> int:
     return 0 if results[0].passed else 1
 
 
+def faults(supply: str, arguments: Sequence[str]) -> int:
+    """Run the one stage that is the whole fault matrix; 0 when it passed, else 1."""
+    REPORTS.mkdir(exist_ok=True)
+    started = time.monotonic()
+    options = ("--lab-faults", "--lab-env", "faults", "--lab-supply", supply)
+    words = ("-v", "tests/live/test_faults.py", "-m", "live", *options, "--lab-vault", "vault")
+    results = [_stage("faults", _pytest("faults", *words, *arguments), chosen=arguments)]
+    _print(results, time.monotonic() - started)
+    return 0 if results[0].passed else 1
+
+
 def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[str]) -> int:
     """Run the stages; return 0 when all passed, 1 otherwise. `kubernetes` is a release."""
     shutil.rmtree(REPORTS, ignore_errors=True)
