@@ -79,10 +79,9 @@ def stand(runner: Runner, fault: Fault) -> Step:
         if not runner.progress.done(step):
             runner.solve_through(step)
         return step
-    if runner.progress.done(step):
-        runner.undo(step)
-    runner.reach(step)
-    runner.begin(step)
+    if not runner.begun(step):
+        runner.reach(step)
+        runner.begin(step)
     return step
 
 
