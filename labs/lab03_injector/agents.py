@@ -100,7 +100,7 @@ as once |
   kubectl apply -f -
 as beside |
   kubectl annotate --local -f - -o yaml \
-    vault.hashicorp.com/agent-pre-populate=false |  #?(agent-pre-populate=) no init container
+    vault.hashicorp.com/agent-pre-populate=false |  #?(agent-pre-populate) no init container
   kubectl apply -f -
 kubectl wait pod/both pod/once pod/beside --for=condition=Ready --timeout=60s
 kubectl get pods both once beside

@@ -58,7 +58,7 @@ vault secrets enable -path=$NAMESPACE-kv -version=2 kv
 head -c 12 /dev/urandom | base64 | tr -d '\n' |
   vault kv put -mount=$NAMESPACE-kv shop/app username=shop password=-  #?(username=shop) the user
 vault policy write $NAMESPACE-shop - <<EOF
-path "$NAMESPACE-kv/data/shop/*"  { capabilities = ["read"] }  #?(data/) what is missing?
+path "$NAMESPACE-kv/data/shop/*"  { capabilities = ["read"] }  #?(data) what comes here?
 path "$NAMESPACE-old/*"           { capabilities = ["read"] }
 path "sys/leases/renew"           { capabilities = ["update"] }
 path "sys/leases/revoke"          { capabilities = ["update"] }

@@ -11,7 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 
+from harness.base.errors import UsageError
 from harness.lab.catalog import all_labs
+from harness.lab.gaps import GAP, require_filled
 from harness.lab.steps import Lab
 from harness.notebook.render import (
     NOTEBOOKS,
@@ -268,6 +270,16 @@ def test_writing_is_deterministic_and_a_difference_is_told(tmp_path: Path) -> No
         f"exercises/{named} is missing",
         "99_stray.ipynb belongs to no lab",
     ]
+
+
+@pytest.mark.parametrize("lab", all_labs(), ids=lambda lab: lab.number)
+def test_no_gap_of_an_exercise_runs_unfilled(lab: Lab) -> None:
+    """A gap that is glued to a word would be taken for a name, and reach the shell."""
+    for step in lab.steps:
+        for line in source_of(step).exercise.splitlines():
+            if GAP in line:
+                with pytest.raises(UsageError):
+                    require_filled(line)
 
 
 def test_the_committed_notebooks_are_what_the_labs_render() -> None:
