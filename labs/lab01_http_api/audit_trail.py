@@ -1,18 +1,15 @@
-"""Step 13: who read what, and when: Vault's audit log as a table and as a picture."""
+"""Step 15: who read what, and when: Vault's audit log as a table and as a picture."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from harness import expect
 from harness.lab.api import Entry, LabContext
-from labs.lab01_http_api.drawing import draw_log
+from labs.lab01_http_api.drawing import draw_login, picture_file
+from labs.lab01_http_api.evidence import DEVICE, audit_hash
 from labs.lab01_http_api.lab import http_api
-
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def who_what_when(entries: Iterable[Entry]) -> list[dict[str, str]]:
@@ -34,11 +31,6 @@ def who_what_when(entries: Iterable[Entry]) -> list[dict[str, str]]:
     return rows
 
 
-def picture_file(lab: LabContext) -> Path:
-    """Where the picture of this step lies."""
-    return lab.folder / "login-and-read.png"
-
-
 def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
     """How many of the values stand anywhere in the log as they are."""
     texts = (json.dumps(entry) for entry in entries)
@@ -47,20 +39,29 @@ def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
 
 @http_api.step(
     "Read the audit log",
+    minutes=8,
+    goals=[
+        "the audit log tells that the service account app read the secret, and when",
+        "neither the password nor a token stands in it as it is",
+        "you asked for the HMAC of the known password",
+        "by its HMAC: the value that sys/audit-hash computes stands in the entry of a read",
+    ],
     hints=[
-        "Let the pod `app` log in and read once more, then look at `lab.audit.entries()`: type, "
-        "time, auth.display_name, auth.metadata, request.operation, request.path.",
-        "Values are HMACs. POST `/v1/sys/audit-hash/file` with `{input: value}` tells the HMAC of "
-        "a value that you know; look for it in the response of the read. Keep the request id of "
-        "that entry in `lab.notes['found_by_hash']`.",
-        "`draw_log(entries, title, picture_file(lab))` draws one pod's login and read.",
+        "One line of the log is one JSON object: `tail -n 1 $VAULT_AUDIT_LOG | jq .` shows one whole. "
+        "Each request has two: type `request` and type `response`.",
+        "Who is in auth (display_name, and metadata.service_account_name after a login by "
+        "kubernetes), what is in request (operation, path). sys/audit-hash/file takes a value as "
+        "`input` and answers with its HMAC.",
+        '.type == "response"; .request.path; sys/audit-hash/file; .data.hash',
     ],
 )
 def read_the_audit_log(lab: LabContext) -> None:
     """
     Kubernetes cannot tell who read a Secret, unless somebody switched auditing on before.
-    Vault writes every request and every answer into its **audit log**, *before* it answers:
-    if the log cannot be written, Vault does not answer at all.
+    It is the same with Vault: an **audit device** is off by default. This environment has one,
+    made by `vault audit enable file file_path=...`. From then on Vault writes every request
+    and every answer, *before* it answers: if the log cannot be written, Vault does not answer
+    at all.
 
     The log tells **who** (the service account that logged in), **what** (operation and
     path), **when**, from where, and with which token (as an accessor and an HMAC). It does
@@ -70,68 +71,68 @@ def read_the_audit_log(lab: LabContext) -> None:
 
     The picture at the end is drawn from nothing but the log.
     """
-    lab.kube.exec(
-        "app",
-        f"""
-set -eu
-vault() {{ curl -sS --fail-with-body --cacert /vault-ca/ca.crt "$@"; }}
-addr={lab.access.vault_pod_addr}/v1
-jq -n --arg jwt "$(cat /identity/token)" '{{role: "app", jwt: $jwt}}' |
-  vault -d @- $addr/auth/{lab.path("kubernetes")}/login |
-  jq -j .auth.client_token > /memory/audit-token
-vault -H "X-Vault-Token: $(cat /memory/audit-token)" $addr/{lab.path("kv", "data", "app")} |
+    lab.sh(r"""
+curl -sS --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" $VAULT_ADDR/v1/sys/audit |
+  jq .data
+
+kubectl exec -i app -- bash -e -o pipefail <<'EOF'
+api() { curl -sS --fail-with-body --cacert /vault-ca/ca.crt "$@"; }
+token=$(jq -R '{role: "app", jwt: .}' /identity/token |
+  api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login -d @- | jq -r .auth.client_token)
+api -H "X-Vault-Token: $token" $VAULT_ADDR/v1/$NAMESPACE-kv/data/app |
   jq -j .data.data.password > /memory/password
-""",
-    )
-    # Who, what, when: a table from the log.
-    entries = lab.audit.entries()
-    for row in who_what_when(entries)[-4:]:
-        print("{when}  {who:24} {what}".format(**row))
+EOF
 
-    # Which entry shows the password that we know? Only its HMAC is in the log.
-    known = lab.http.get(f"/v1/{lab.path('kv', 'data', 'app')}").json()["data"]["data"]["password"]
-    digest = lab.http.post("/v1/sys/audit-hash/file", json={"input": known}).json()["data"]["hash"]
-    reads = lab.audit.responses(lab.path("kv", "data", "app"))
-    found = [entry["request"]["id"] for entry in reads if digest in json.dumps(entry["response"])]
-    lab.notes["found_by_hash"] = found[0]
-
-    # The picture: this pod's login and its read.
-    story = [
-        entry
-        for path in (f"auth/{lab.path('kubernetes')}/login", lab.path("kv", "data", "app"))
-        for entry in lab.audit.responses(path)
-        if ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_name") == "app"
-    ]
-    lab.show(draw_log(story, "One pod logs in and reads one secret", picture_file(lab)))
+echo "When, who, what:"
+tail -n 500 $VAULT_AUDIT_LOG | jq -r 'select(.type == "response") | [  #?("response") one of the two
+    .time[:19],
+    .auth.metadata.service_account_name // .auth.display_name,
+    .request.operation,
+    .request.path
+  ] | @tsv' | grep $NAMESPACE | tail -n 6
+""")
+    lab.sh(r"""
+api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
+# Who has seen the present password? Only its HMAC is in the log.
+hash=$(api $VAULT_ADDR/v1/$NAMESPACE-kv/data/app | jq '{input: .data.data.password}' |
+  api $VAULT_ADDR/v1/sys/audit-hash/file -d @- | jq -r .data.hash)  #?(audit-hash) of a known value
+echo $hash
+tail -n 500 $VAULT_AUDIT_LOG | grep -F "$hash" | jq -c 'select(.type == "response") | {
+  time, path: .request.path, by: (.auth.metadata.service_account_name // .auth.display_name)}'
+""")
+    lab.show(draw_login(lab))
 
 
 @read_the_audit_log.check
 def _(lab: LabContext) -> None:
-    reads = lab.audit.responses(lab.path("kv", "data", "app"))
+    path = lab.path("kv", "data", "app")
+    reads = lab.audit.responses(path)
     by_app = [row for row in who_what_when(reads) if row["who"] == "service account app"]
     expect(by_app, "the audit log tells that the service account app read the secret, and when")
-    known = lab.http.get(f"/v1/{lab.path('kv', 'data', 'app')}").json()["data"]["data"]
-    values = [str(known["password"]), str(lab.access.learner_token)]
+    # Before this check asks itself: what has the learner asked for?
+    asked = {
+        (entry["request"].get("data") or {}).get("input")
+        for entry in lab.audit.responses(f"sys/audit-hash/{DEVICE}")
+    }
+    known = lab.http.get(f"/v1/{path}").json()["data"]["data"]["password"]
+    values = [str(known), str(lab.access.learner_token)]
     expect(
         visible_secrets(lab.audit.entries(), values) == 0,
         "neither the password nor a token stands in it as it is",
     )
-    noted = lab.notes.get("found_by_hash", "")
-    by_id: dict[str, Any] = {entry["request"]["id"]: entry for entry in reads}
+    seen = {
+        (((entry.get("response") or {}).get("data") or {}).get("data") or {}).get("password")
+        for entry in reads
+    }
     expect(
-        noted in by_id,
-        "the entry that shows the known password was found",
-        found=noted or "no lab.notes['found_by_hash']",
-        hint="the request id of a read of the secret that this step caused",
+        asked & seen,
+        "you asked for the HMAC of the known password",
+        hint=f"POST /v1/sys/audit-hash/{DEVICE} with the password as input",
     )
-    hashed = lab.http.post("/v1/sys/audit-hash/file", json={"input": known["password"]})
     expect(
-        hashed.json()["data"]["hash"] in json.dumps(by_id[noted]["response"]),
-        "by its HMAC: the value that sys/audit-hash computes stands in that entry",
+        audit_hash(lab, known) in seen,
+        "by its HMAC: the value that sys/audit-hash computes stands in the entry of a read",
     )
-    file = picture_file(lab)
-    drawn = file.read_bytes() if file.exists() else b""
-    expect(drawn.startswith(PNG), "a picture of the login and the read was drawn", found=len(drawn))
 
 
 @read_the_audit_log.undo

@@ -6,11 +6,27 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from harness.lab.api import Entry
+from harness.lab.api import Entry, LabContext
 from harness.lab.kit.drawing import ALARM, Arrow, draw_sequence
 
 POD, VAULT, CLUSTER = range(3)
 NAMES = ("pod", "Vault", "Kubernetes API")
+
+
+def picture_file(lab: LabContext) -> Path:
+    """Where the picture of one pod's login lies."""
+    return lab.folder / "login-and-read.png"
+
+
+def draw_login(lab: LabContext, account: str = "app") -> Path:
+    """Draw how a service account logged in and read the secret, from the audit log alone."""
+    story = [
+        entry
+        for path in (f"auth/{lab.path('kubernetes')}/login", lab.path("kv", "data", "app"))
+        for entry in lab.audit.responses(path)
+        if ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_name") == account
+    ]
+    return draw_log(story, "One pod logs in and reads one secret", picture_file(lab))
 
 
 def draw_log(entries: Sequence[Entry], title: str, file: Path) -> Path:

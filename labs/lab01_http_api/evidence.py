@@ -1,7 +1,7 @@
 """What Vault's audit log tells a check: who was refused, and with which words.
 
 Values in the log are HMACs. A check that knows a value asks Vault for its HMAC
-(`sys/audit-hash`) and looks for that, as step 13 teaches.
+(`sys/audit-hash`) and looks for that, as step 15 teaches.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labs.lab01_http_api.application import application
 from labs.lab01_http_api.audit_trail import read_the_audit_log
-from labs.lab01_http_api.crypto import encrypt_and_certify
+from labs.lab01_http_api.crypto import certify, encrypt_as_a_service
 from labs.lab01_http_api.database import database_users
 from labs.lab01_http_api.hello import say_hello
 from labs.lab01_http_api.kv import write_secret
@@ -30,7 +30,8 @@ http_api.sequence(
     token_life,
     wrap_response,
     database_users,
-    encrypt_and_certify,
+    encrypt_as_a_service,
+    certify,
     application,
     read_the_audit_log,
 )

@@ -17,7 +17,6 @@ import hvac
 import psycopg
 
 State = dict[str, Any]
-SETTINGS = json.loads(os.environ["SETTINGS"])
 STATE: State = {"started": time.time(), "logins": 0, "renewals": 0, "rotations": 0, "errors": 0}
 STATE |= {"database_users": [], "queries": 0}
 changed = threading.Condition()
@@ -34,7 +33,7 @@ class Credentials:
     """
 
     def __init__(self) -> None:
-        self.vault = hvac.Client(url=SETTINGS["vault"], verify="/vault-ca/ca.crt", token="")
+        self.vault = hvac.Client(url=os.environ["VAULT_ADDR"], verify="/vault-ca/ca.crt", token="")
         self.token_until = 0.0
         self.lease: str | None = None
         self.lease_until = 0.0
@@ -63,7 +62,7 @@ class Credentials:
         jwt = pathlib.Path("/identity/token").read_text()
         self.vault.token = ""
         auth = self.vault.auth.kubernetes.login(
-            role="service", jwt=jwt, mount_point=SETTINGS["auth"]
+            role="service", jwt=jwt, mount_point=os.environ["AUTH_MOUNT"]
         )["auth"]
         self.vault.token = auth["client_token"]
         STATE["logins"] += 1
@@ -82,7 +81,7 @@ class Credentials:
             except hvac.exceptions.VaultError:
                 pass  # at its maximum or revoked: ask for another one
         answer = self.vault.secrets.database.generate_credentials(
-            name="service", mount_point=SETTINGS["database_engine"]
+            name="service", mount_point=os.environ["DATABASE_ENGINE"]
         )
         self.lease = answer["lease_id"]
         self.lease_until = now + answer["lease_duration"] * 2 / 3
@@ -120,8 +119,8 @@ def work(credentials: Credentials) -> None:
             continue
         try:
             with psycopg.connect(
-                host=SETTINGS["host"],
-                dbname=SETTINGS["database"],
+                host=os.environ["DATABASE_HOST"],
+                dbname="shop",
                 user=credentials.user,
                 password=credentials.password,
                 connect_timeout=3,
