@@ -39,10 +39,24 @@ SURVEY_SECONDS = 1.2
 # does not look: what runs on an older one may still work.
 OLDEST_KERNEL = (5, 4)
 
+# The steps hold what a person types, and run in that person's own shell.
+TYPED_PROGRAMS = ("bash", "curl", "jq")
+
 
 def examine() -> list[Finding]:
     """Look at everything, side by side; never raises for what it finds."""
-    looks = (_system, _engine, _disk, _cache, _memory, _inotify, _registries, _state, _age)
+    looks = (
+        _system,
+        _programs,
+        _engine,
+        _disk,
+        _cache,
+        _memory,
+        _inotify,
+        _registries,
+        _state,
+        _age,
+    )
     work = {look.__name__: partial(_findings, look) for look in looks}
     return [finding for found in tasks.side_by_side(work).values() for finding in found]
 
@@ -93,6 +107,17 @@ def _system() -> Iterator[Finding]:
         "kernel",
         f"{platform.system()} {platform.release()} {platform.machine()}",
         f"Kubernetes supports Linux {'.'.join(map(str, OLDEST_KERNEL))} or newer" if old else "",
+    )
+
+
+def _programs() -> Iterator[Finding]:
+    """What a learner types, and the labs run as typed."""
+    missing = [name for name in TYPED_PROGRAMS if shutil.which(name) is None]
+    yield Finding(
+        "bad" if missing else "good",
+        "programs that the labs type",
+        f"not there: {', '.join(missing)}" if missing else ", ".join(TYPED_PROGRAMS),
+        f"apt-get install {' '.join(missing)}, or your system's way" if missing else "",
     )
 
 

@@ -3,7 +3,8 @@
 This is what lab 01 teaches, so it hides nothing: paths are Vault's own, answers are
 `requests.Response`. It adds three things: a refusal is raised with Vault's own words
 unless the caller expects it, secrets in answers are registered for redaction, and each
-call is reported to a listener as the curl command that a person would type.
+call is reported to a listener as the curl command that a person would type, with what Vault
+warns about it.
 """
 
 from __future__ import annotations
@@ -131,6 +132,10 @@ class VaultHTTP:
                 [str(e) for e in errors],
                 _HINTS.get(response.status_code, "./lab status"),
             )
+        # A misspelt field is no error to Vault: it takes the request, ignores the field and warns.
+        if self._on_call:
+            for warning in body.get("warnings") or []:
+                self._on_call(redact(f"# Vault warns: {warning}"))
         return response
 
     def get(self, path: str, **options: Any) -> requests.Response:

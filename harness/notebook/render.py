@@ -136,7 +136,8 @@ def _opening(lab: Lab, exercise: bool) -> str:
             f"**How it works**: each step says what to reach. Fill the gaps (`{GAP}`) of its "
             "cell; where it holds only a comment, write it. Or work in a terminal "
             f"(`./lab shell {lab.number}`): the check looks at the cluster and at Vault, not at "
-            "how you got there. `lab.hint(...)` first says what is not yet true, then gives one "
+            "how you got there. To run a step again from its beginning, go back to it first: "
+            '`lab.reset("STEP")`. `lab.hint(...)` first says what is not yet true, then gives one '
             "hint more on each call."
         )
     else:

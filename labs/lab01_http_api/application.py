@@ -78,13 +78,13 @@ jq -n '{
 }' | api $VAULT_ADDR/v1/$NAMESPACE-db/roles/service -d @-
 jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-service -d @-
 path "$NAMESPACE-db/creds/service" { capabilities = ["read"] }  #?(creds/service) a user is made
-path "sys/leases/renew" { capabilities = ["update"] }  #?("update") and kept
+path "sys/leases/renew" { capabilities = ["update"] }  #?(update) and kept
 EOF
 api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/service -d @- <<EOF
 {"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["$NAMESPACE"],
  "audience": "vault", "token_policies": ["$NAMESPACE-service"],
  "token_ttl": "6s",
- "token_max_ttl": "14s"} #?("14s")
+ "token_max_ttl": "14s"} #?(14s)
 EOF
 """)
     lab.sh("""

@@ -47,7 +47,7 @@ def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
         "by its HMAC: the value that sys/audit-hash computes stands in the entry of a read",
     ],
     hints=[
-        "One line of the log is one JSON object: `tail -n 1 $VAULT_AUDIT_LOG | jq .` shows one whole. "
+        "One line of the log is one JSON object: `tail -n 1 $VAULT_AUDIT_LOG | jq .` shows one. "
         "Each request has two: type `request` and type `response`.",
         "Who is in auth (display_name, and metadata.service_account_name after a login by "
         "kubernetes), what is in request (operation, path). sys/audit-hash/file takes a value as "
@@ -84,7 +84,7 @@ api -H "X-Vault-Token: $token" $VAULT_ADDR/v1/$NAMESPACE-kv/data/app |
 EOF
 
 echo "When, who, what:"
-tail -n 500 $VAULT_AUDIT_LOG | jq -r 'select(.type == "response") | [  #?("response") one of the two
+tail -n 500 $VAULT_AUDIT_LOG | jq -r 'select(.type == "response") | [  #?(response) one of the two
     .time[:19],
     .auth.metadata.service_account_name // .auth.display_name,
     .request.operation,

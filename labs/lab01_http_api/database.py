@@ -138,7 +138,7 @@ done
 api() { curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" "$@"; }
 # One lease is renewed, the other one revoked.
 kubectl exec shop -- cat /memory/db-lease |
-  jq -R '{lease_id: ., increment: "8m"}' |  #?("8m") more than it was born with
+  jq -R '{lease_id: ., increment: "8m"}' |  #?(8m) more than it was born with
   api -X PUT $VAULT_ADDR/v1/sys/leases/renew -d @- | jq -c '{lease_duration, renewable}'
 kubectl exec second -- cat /memory/db-lease |
   jq -R '{lease_id: ., sync: true}' |

@@ -54,7 +54,7 @@ def write_secret(lab: LabContext) -> None:
     """
     lab.sh(r"""
 curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" \
-  $VAULT_ADDR/v1/sys/mounts/$NAMESPACE-kv -d '{"type": "kv", "options": {"version": "2"}}' #?("2")
+  $VAULT_ADDR/v1/sys/mounts/$NAMESPACE-kv -d '{"type": "kv", "options": {"version": "2"}}' #?(2)
 curl -sS --fail-with-body --cacert "$VAULT_CACERT" -H "X-Vault-Token: $VAULT_TOKEN" \
   $VAULT_ADDR/v1/sys/mounts/$NAMESPACE-kv | jq .data
 """)

@@ -7,16 +7,16 @@ from harness import Lab
 http_api = Lab(
     "01",
     "The HTTP API",
-    minutes=60,
+    minutes=120,
     needs=("postgres",),
     goal="A pod proves who it is with its own service-account token and gets from Vault what "
-    "it may have, and nothing else: with curl, over plain HTTP, so that nothing is hidden.",
+    "it may have, and nothing else: with curl, over TLS, so that nothing is hidden.",
     remember=(
         "Kubernetes vouches for the pod, Vault decides what it may have: nobody handed out "
         "a password to get a password.",
         "A policy names paths. What it does not name is refused, and a refusal has a reason: "
         "read the text, not only the status.",
-        "Every credential has an owner, a time to live and a way to end it early.",
+        "Every credential has an owner and a way to end it early; nearly all have a time to live.",
         "Doing all this in the application couples it to Vault; labs 02 to 04 take that away.",
     ),
 )

@@ -38,8 +38,10 @@ def pod_reads(lab: LabContext) -> None:
     claims, nobody can change them. With `curl` the pod swaps it for a Vault token and reads
     the secret.
 
-    The Vault token is a different thing. It belongs to a **role**, carries **policies** and
-    dies by itself: `lookup-self` tells how long it has (`ttl`) and that it may be renewed.
+    Vault answers a login with an object `auth`: in it `client_token` is the token, `policies`
+    says what it may do, `lease_duration` how long. The Vault token is a different thing than
+    the token of the service account. It belongs to a **role**, carries **policies** and dies
+    by itself: `lookup-self` tells how long it has (`ttl`) and that it may be renewed.
 
     Nothing secret was put into the image, the manifest or a Kubernetes Secret. What the
     pod gets goes to a memory volume, not to the terminal: what is printed ends up in logs.
@@ -59,7 +61,7 @@ kubectl exec -i app -- bash -e -o pipefail <<'EOF'
 api() { curl -sS --fail-with-body --cacert /vault-ca/ca.crt "$@"; }
 
 # Log in: hand in the service-account token, get a Vault token.
-jq -R '{role: "app", jwt: .}' /identity/token | #?("app")
+jq -R '{role: "app", jwt: .}' /identity/token | #?(app)
   api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/login -d @- |
   jq -j .auth.client_token > /memory/vault-token  #?(.auth.client_token) where is the token?
 

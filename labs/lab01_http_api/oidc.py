@@ -104,7 +104,7 @@ kubectl get --raw /.well-known/openid-configuration |
   }' | api $VAULT_ADDR/v1/auth/$NAMESPACE-jwt/config -d @-
 api $VAULT_ADDR/v1/auth/$NAMESPACE-jwt/role/app -d @- <<EOF
 {"role_type": "jwt", "user_claim": "sub",
- "bound_audiences": ["vault"], #?(["vault"])
+ "bound_audiences": ["vault"], #?(vault)
  "bound_subject": "system:serviceaccount:$NAMESPACE:app", #?(system:serviceaccount:$NAMESPACE:app)
  "token_policies": ["$NAMESPACE-app"], "token_ttl": "10m"}
 EOF

@@ -45,7 +45,8 @@ def allow_one_path(lab: LabContext) -> None:
     the mistake. To *list* names is a capability of its own, at another path: `metadata/`.
     A policy is a text; `jq -Rs` wraps it in JSON.
 
-    Then ask with a token of each. See how the status differs. **403** says "your policies
+    Then ask with a token of each (an *orphan*: it has no parent token; step 9 is about
+    parents). See how the status differs. **403** says "your policies
     do not name this path", whether or not there is something. You learn by **404** that
     nothing is there only if you may read the path.
 
@@ -58,7 +59,7 @@ path "$NAMESPACE-kv/data/app" { capabilities = ["read"] }  #?(data/app) the path
 EOF
 jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-team -d @-
 path "$NAMESPACE-kv/data/team/*" { capabilities = ["read"] }
-path "$NAMESPACE-kv/metadata/team/*" { capabilities = ["list"] }  #?("list") to see the names
+path "$NAMESPACE-kv/metadata/team/*" { capabilities = ["list"] }  #?(list) to see the names
 EOF
 jq -Rs '{policy: .}' <<EOF | api -X PUT $VAULT_ADDR/v1/sys/policies/acl/$NAMESPACE-trap -d @-
 path "$NAMESPACE-kv/app" { capabilities = ["read"] }

@@ -83,7 +83,7 @@ kubectl create token intruder --audience=vault | log_in app  #?(intruder) an acc
 echo "2. Another namespace"
 api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/elsewhere -d '{
   "bound_service_account_names": ["app"],
-  "bound_service_account_namespaces": ["elsewhere"], #?(["elsewhere"])
+  "bound_service_account_namespaces": ["elsewhere"], #?(elsewhere)
   "audience": "vault"
 }'
 kubectl create token app --audience=vault | log_in elsewhere

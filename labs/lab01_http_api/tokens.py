@@ -62,7 +62,7 @@ own() {
 # A minute at birth, two at the very most.
 made=$(api $VAULT_ADDR/v1/auth/token/create -d @- <<EOF
 {"policies": ["$NAMESPACE-app"], "ttl": "1m",
- "explicit_max_ttl": "2m"} #?("2m")
+ "explicit_max_ttl": "2m"} #?(2m)
 EOF
 )
 token=$(jq -r .auth.client_token <<< "$made")
@@ -107,7 +107,7 @@ own() {
 }
 token=$(api $VAULT_ADDR/v1/auth/token/create -d @- <<EOF | jq -r .auth.client_token
 {"policies": ["$NAMESPACE-app"],
- "period": "1m"} #?("period")
+ "period": "1m"} #?(period)
 EOF
 )
 own $token renew-self -X POST | jq -c '{renewed_for: .auth.lease_duration}'

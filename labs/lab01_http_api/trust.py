@@ -74,7 +74,8 @@ def trust_cluster(lab: LabContext) -> None:
     One trap: a field whose name is misspelt is *not* refused. Vault answers 200, and warns:
     `Endpoint ignored these unrecognized parameters`. The first attempt below says `policies_`
     and `audiences`: the role grants nothing and accepts any audience. So look for `warnings`
-    in the answer, and read back what you wrote.
+    in the answer, and read back what you wrote. The fields are called `token_policies` and
+    `audience`.
     """
     lab.kubectl_apply("""
 apiVersion: v1
@@ -112,7 +113,7 @@ api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/app -d @- <<EOF | jq .warning
 {"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["$NAMESPACE"],
  "audiences": "vault", "policies_": ["$NAMESPACE-app"]}
 EOF
-# The same, as it should be.
+# Once more. The names that Vault ignored must be right this time.
 api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/app -d @- <<EOF
 {"bound_service_account_names": ["app"], "bound_service_account_namespaces": ["$NAMESPACE"],
  "audience": "vault", #?("audience": -> "audiences":)

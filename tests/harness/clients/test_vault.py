@@ -24,11 +24,19 @@ def answer(status: int, text: str = "{}") -> requests.Response:
 
 
 @pytest.fixture
-def vault(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[requests.Response]], VaultHTTP]:
-    """Makes a client that gets these answers, one a request."""
+def said() -> list[str]:
+    """What the client reports to its listener."""
+    return []
+
+
+@pytest.fixture
+def vault(
+    monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> Callable[[list[requests.Response]], VaultHTTP]:
+    """Makes a client that gets these answers, one a request, and tells `said` of each."""
 
     def make(answers: list[requests.Response]) -> VaultHTTP:
-        http = VaultHTTP("https://127.0.0.1:1", Path("none"), None)
+        http = VaultHTTP("https://127.0.0.1:1", Path("none"), None, said.append)
 
         def request(*_: Any, **__: Any) -> requests.Response:
             return answers.pop(0)
@@ -60,3 +68,13 @@ def test_an_allowed_refusal_is_an_answer(
     vault: Callable[[list[requests.Response]], VaultHTTP],
 ) -> None:
     assert vault([answer(404)]).get("/v1/kv/data/none", allow={404}).status_code == 404
+
+
+def test_what_vault_warns_of_is_reported_after_the_call(
+    vault: Callable[[list[requests.Response]], VaultHTTP], said: list[str]
+) -> None:
+    warning = "Endpoint ignored these unrecognized parameters: [policies_]"
+    vault([answer(200, f'{{"warnings": ["{warning}"]}}')]).post("/v1/auth/k/role/app", json={})
+    assert said[1:] == [f"# Vault warns: {warning}"]
+    vault([answer(200, '{"warnings": null}')]).get("/v1/auth/k/role/app")
+    assert said[2:] == ['curl -s --cacert "$VAULT_CACERT" "$VAULT_ADDR/v1/auth/k/role/app"']
