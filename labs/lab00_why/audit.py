@@ -115,19 +115,20 @@ def who_read_it(lab: LabContext) -> None:
     So we give it an **audit policy**: for Secrets at level *Metadata*, that is who, what, when,
     from where, and the answer's status, but not the values (the levels *Request* and
     *RequestResponse* would copy them into the log). Everything else is left out. In a real
-    cluster the log leaves the node at once, because who owns the node can edit it.
+    cluster the log leaves the node at once, because root on the node can edit it.
 
-    Now it can be told who got a Secret, and who was refused. What still cannot:
+    Now the log tells who got a Secret, and who was refused. It still does not tell everything:
 
     - a **list** names no Secret: whoever lists has read *all* of them, and that is all one knows;
     - a **mounted** Secret was read by *kubelet*, in the node's name. Which pod, which process,
       how often: nobody knows. A file is opened without a trace;
-    - who reads **etcd** or a backup is in no log of the API server;
+    - a reader of **etcd** or of a backup is in no log of the API server;
     - it tells *that* the Secret was read, not *what it was worth*: the same password may lie in
       ten Secrets.
 
-    Vault, in lab 01, writes its log *before* it answers, with the identity of the pod, and can
-    find an answer by its content.
+    Vault has no log by default, either: somebody runs `vault audit enable`. From then on Vault
+    writes *before* it answers, with the identity of the pod, and can find an answer by its
+    content (lab 01).
     """
     write(lab, LEDGER)
     lab.kube.apply(may_read_secrets(lab))

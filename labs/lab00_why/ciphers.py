@@ -114,11 +114,12 @@ def other_ciphers(lab: LabContext) -> None:
     encrypts, the API server hands out *another value*, with status 200. The other two
     *authenticate*: status 500. **The whole value moved** under the key of another Secret:
     aesgcm has the etcd key in what it authenticates and refuses; the other two hand it out.
-    So who can write to etcd but has no key can still put one Secret in the place of another.
+    So somebody who can write to etcd and has no key can still put one Secret in the place of
+    another.
 
     Is aesgcm the best, then? Its nonces are short and random: after some two hundred thousand
-    writes with one key Kubernetes' own manual wants another key, so it is for who rotates by
-    machine. In all three the key lies in a file **beside** the data: on the same disk, in the
+    writes with one key Kubernetes' own manual wants another key. Use it only with automated
+    rotation. In all three the key lies in a file **beside** the data: on the same disk, in the
     same backup of the node. That is what step 8 is about.
     """
     old = ("aescbc cbc1", "identity")

@@ -124,7 +124,7 @@ def expect_writer(lab: LabContext, wanted: str, what: str) -> None:
 )
 def encrypt_at_rest(lab: LabContext) -> None:
     """
-    The API server can encrypt what it writes to etcd. It is told so by a file, the
+    The API server can encrypt what it writes to etcd. A file tells it to, the
     **EncryptionConfiguration**: for which resources, by which *providers*, with which keys.
     The **first provider writes; all of them read.** `identity` is the provider that does
     nothing; it stays in the list, so that values which are still plain can be read.
@@ -137,7 +137,7 @@ def encrypt_at_rest(lab: LabContext) -> None:
     ciphertext. But **the old one is as plain as before**: nothing is rewritten by itself. So
     everything is read and written once more. For whoever asks the API, nothing has changed.
 
-    Old copies do not go away by that: etcd keeps earlier revisions until it is compacted and
+    Rewriting does not remove old copies: etcd keeps earlier revisions until it is compacted and
     defragmented, and there are the backups. A password that lay there in the clear should be
     changed.
     """

@@ -97,12 +97,12 @@ curl -sS --fail-with-body --cacert /pki/etcd/ca.crt --cert /pki/etcd/server.crt 
 )
 def look_into_etcd(lab: LabContext) -> None:
     """
-    The API server keeps everything in **etcd**, a database. Whoever has its files, a backup
-    of them, or a client certificate for it, needs no RBAC: he does not ask the API server.
+    The API server keeps everything in **etcd**, a database. With its files, a backup of them,
+    or a client certificate for it you need no RBAC: you do not ask the API server.
 
-    The certificate lies on the control-plane node. So a pod that may run there, in the node's
-    network and with a folder of the node mounted, can ask etcd directly. That is what *create
-    pod* comes to where no policy forbids such pods, and it is how we look now.
+    The certificate is on the control-plane node. So a pod that may run there, in the node's
+    network and with a folder of the node mounted, can ask etcd directly. That is what the right
+    to create pods amounts to where no policy forbids such pods, and it is how we look now.
 
     A value begins with `k8s` and a zero byte, then comes the object in protobuf, which is
     binary but not encrypted: the password stands in it as it is, without even base64. (It is

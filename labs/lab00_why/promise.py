@@ -51,7 +51,7 @@ def what_it_does_not_do(lab: LabContext) -> None:
 
     **The way back** is a rotation to *no key*: `identity` first, all others behind it,
     rewrite, look that nothing is left that needs a key, and only then take the configuration
-    away. Who turns it off in one step loses every Secret.
+    away. Turn it off in one step and every Secret becomes unreadable.
     """
     # Everything is written by KMS first, so that nothing is left of what was before.
     rewrite_all(lab)

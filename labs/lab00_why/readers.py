@@ -37,15 +37,15 @@ def who_can_read(lab: LabContext) -> None:
     Who may read a Secret is up to **RBAC**, and RBAC knows three verbs for reading.
 
     - **get** reads one object, by its name.
-    - **list** reads all of them, *with their values*. It is no table of contents: who may
-      list and not get is refused `get secret app`, and has its value all the same.
-    - **watch** gets every object that is there as an event at once, and then each that
-      comes or changes, until somebody ends it.
+    - **list** reads all of them, *with their values*. A list is not just names: an account
+      with `list` but not `get` is refused `get secret app`, yet sees its value in the list.
+    - **watch** gets every object that is there as an event at once, and then each one that
+      is created or changed, until somebody ends it.
 
     A role may be limited to names (`resourceNames`). For get that is the finest that RBAC
     has. For list and watch it does nearly nothing: such a request names no object, so it is
     refused, unless it asks for exactly one name by a field selector. Names are compared as
-    they are: `ap*` is a name like any other, and a Secret that comes tomorrow is in nobody's
+    they are: `ap*` is a name like any other, and a Secret created tomorrow is on no existing
     list. So operators and controllers, which must list and watch, get *all* of a namespace.
 
     Among the roles that every cluster has, **view** leaves Secrets out on purpose. **edit**,

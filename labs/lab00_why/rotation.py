@@ -72,13 +72,17 @@ def reloaded(lab: LabContext) -> float:
 )
 def rotate_the_key(lab: LabContext) -> None:
     """
-    A key is used too long, or somebody has seen it: another one. What can go wrong?
+    A key has been in use for too long, or somebody has seen it: you need another one. What can
+    go wrong?
 
     **Dropped too early.** The new key takes the place of the old one, and what the old one
     wrote cannot be read. The Secret answers 500. The **list** fails as a whole, in every
     namespace, because of one value, and with it whoever lists or watches Secrets: this API
-    server never gets *ready*. What needs no Secret goes on. It is repaired by giving the key
-    back; without it there is no way but to delete the values in etcd. So keep old keys as
+    server never gets *ready*. What needs no Secret goes on. You repair it by giving the key
+    back. Without the key the values are lost, and they still block every list until somebody
+    deletes them: in etcd, or by the API with
+    `ignoreStoreReadErrorWithClusterBreakingPotential`, where the feature gate
+    AllowUnsafeMalformedObjectDeletion is on (alpha in 1.32, beta in 1.36). So keep old keys as
     long as there are backups that need them.
 
     **The right order**, which works with several API servers, too:

@@ -51,10 +51,11 @@ def show_table(verdict: Verdict) -> None:
 )
 def why_vault(lab: LabContext) -> None:
     """
-    Each step of this lab showed a weakness of Kubernetes Secrets, or what mends it. Here is
-    the sum, as a table, and on its other side the same question put to **Vault**: one place
-    for all namespaces, policies on paths, credentials that end, storage that is always
-    encrypted, and a log of who has read what.
+    Each step of this lab showed a weakness of Kubernetes Secrets, or what mends it. This table
+    sums it up; the right column asks **Vault** the same questions: one place for all
+    namespaces, policies on paths, credentials that end, storage that is always encrypted, and
+    a log of who has read what, once an audit device is enabled (`vault audit enable`: it is
+    off by default).
 
     Nothing in it is claimed. The left side is filled in from what the earlier steps have
     measured; a step that was not done leaves its cell empty. The right side is measured
