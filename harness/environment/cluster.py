@@ -8,7 +8,6 @@ and created again, because kind cannot finish an interrupted creation.
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from collections.abc import Callable
 from http import HTTPStatus
@@ -159,17 +158,16 @@ class Cluster:
         self, kind: Path, kubectl: Path, image: str, log: Path, folder: Path = Path("/")
     ) -> Any:
         variables = {NETWORK_VARIABLE: self.network, **contexts.proxies_of_nodes()}
+        # pytest-kind makes a folder of its cluster's name in the working directory, where a
+        # person may have no right to write. A whole path in the place of the name leads it away.
         cluster = KindCluster(
-            self.name,
+            str(self.folder / "pytest-kind"),
             kubeconfig=self.kubeconfig,
             image=image or None,
             kind_path=self._program.write(kind, log, folder, variables),
             kubectl_path=kubectl,
         )
-        # pytest-kind makes a folder for downloads in the working directory; there are none.
-        for made in (cluster.path, cluster.path.parent):
-            with contextlib.suppress(OSError):
-                made.rmdir()
+        cluster.name = self.name
         return cluster
 
     def journal(self) -> str:

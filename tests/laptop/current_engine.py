@@ -33,6 +33,15 @@ DOCKER = Part(
 PACKAGES = ("./cmd/dockerd", "./cmd/docker-proxy")
 # The btrfs driver wants a C library; without C, names and users are looked up in Go.
 TAGS = ("netgo", "osusergo", "exclude_graphdriver_btrfs")
+# Two hundred packages of the clouds: logs that go there, and the build cache of GitHub.
+CONTROLLER = "builder/builder-next/controller.go"
+LEFT_OUT = (
+    ("daemon/logdrivers_linux.go", '_ "github.com/docker/docker/daemon/logger/awslogs"'),
+    ("daemon/logdrivers_linux.go", '_ "github.com/docker/docker/daemon/logger/gcplogs"'),
+    (CONTROLLER, '"github.com/moby/buildkit/cache/remotecache/gha"'),
+    (CONTROLLER, '"gha":      gha.ResolveCacheImporterFunc(),'),
+    (CONTROLLER, '"gha":      gha.ResolveCacheExporterFunc(),'),
+)
 VERSION = "github.com/docker/docker/dockerversion"
 
 
@@ -48,6 +57,8 @@ class DockerEngine(Recipe):
         yield from golang.FLAGS
         yield from TAGS
         yield from PACKAGES
+        for file, line in LEFT_OUT:
+            yield f"{file}: {line}"
         yield DOCKER.offline["sum"]
 
     def build(self, job: Job) -> None:
@@ -56,6 +67,8 @@ class DockerEngine(Recipe):
         gobuild.copy_source(gobuild.source(job, DOCKER), source, leave_out=["vendor"])
         for name in ("mod", "sum"):
             (source / f"vendor.{name}").replace(source / f"go.{name}")
+        for file, line in LEFT_OUT:
+            gobuild.change_line(source / file, line, "")
         stamps = {f"{VERSION}.Version": DOCKER.version.partition("+")[0]}
         gobuild.build(job, source, PACKAGES, tags=TAGS, variables=stamps)
 

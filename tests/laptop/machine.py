@@ -1,6 +1,6 @@
 """The laptop itself: a program that runs in namespaces of its own, started by test_laptop.py.
 
-Not a test module. It is root in fresh mount, network and process namespaces: /run is empty,
+Not a test module. It is sealed off (tests.live.sealed): /run is empty,
 so no engine answers at the default socket; the network is what the caller gave it. It starts
 the current engine, a registry and a web server on the loopback, and runs `./lab` as a person
 would: a user without root's rights, in the engine's group, with a docker context, behind a
@@ -16,28 +16,46 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from docker.context.config import get_context_id
-
 from harness.base import process
-from harness.base.paths import CHECKOUT
+from harness.base.paths import cache_root
 from harness.base.wait import wait_for
 from harness.supply.engine import contexts, limits, options, sockets
+from tests.laptop.person import GROUP, IDENTITY, Person, add_context, add_user, let_in
 from tests.live import registry as registries
 
-USER, IDENTITY = "laptop", 1000
-GROUP, GROUP_IDENTITY = "docker", 990
-CONTEXT = "current"
-DEAD_PROXY = "http://127.0.0.1:9"
 INTERFACE = "tap0"
 START_SECONDS = 60
-LAB_SECONDS = 900
+RUN = Path("/run/laptop")
+# What labs 02 to 04 do first, of which the images cannot all be had here.
+FETCH_A_CHART = """
+import sys
+from harness.base.progress import reporting
+from harness.supply import surroundings
+from harness.supply.online.supply import OnlineSupply
+surroundings.settle()
+with reporting() as progress:
+    for provided in OnlineSupply().provide(sys.argv[1:], progress).values():
+        print(provided.path, provided.origin, provided.digest)
+"""
+# An image from an index of several platforms goes into the node, as those of labs 02 to 04 do.
+LOAD_AN_IMAGE = """
+import sys
+from harness.environment.environment import Environment
+from harness.supply import surroundings
+surroundings.settle()
+cluster = Environment("lab").cluster
+cluster.images().load(sys.argv[1:])
+assert cluster.images().lacks(sys.argv[1:]) == []
+print(cluster.node_name)
+"""
 
 
 @dataclass(frozen=True)
@@ -50,96 +68,25 @@ class Laptop:
     wheels: str
     engine: str
     containerd: str
+    chart: str
+    indexed: str
     labs: list[str]
 
     def path(self, name: str) -> Path:
         return Path(self.folder) / name
 
 
-class Person:
-    """The user of the laptop, and what `./lab` says to him."""
-
-    def __init__(self, laptop: Laptop, variables: Mapping[str, str]) -> None:
-        self.home = laptop.path("home")
-        self.variables = {
-            "HOME": str(self.home),
-            "USER": USER,
-            "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
-            "LAB_STATE": str(self.home / "state"),
-            "XDG_CACHE_HOME": str(self.home / "cache"),
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": laptop.wheels,
-            **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), DEAD_PROXY),
-            **variables,
-        }
-
-    def run(self, words: Sequence[str]) -> str:
-        """Run a command as this user; it must end well. Returns its standard output."""
-        print(f"$ {' '.join(words)}", flush=True)
-        identity = ["--reuid", USER, "--regid", str(IDENTITY), "--init-groups"]
-        ended = subprocess.run(
-            ["setpriv", *identity, "--inh-caps=-all", "--bounding-set=-all", *words],
-            cwd=CHECKOUT,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=LAB_SECONDS,
-            check=False,
-        )
-        print(ended.stdout, flush=True)
-        assert ended.returncode == 0, f"{words} ended with {ended.returncode}"
-        return ended.stdout
-
-    def lab(self, *words: str) -> str:
-        """`./lab` with these words."""
-        return self.run(["./lab", *words])
-
-
-def add_user(laptop: Laptop) -> None:
-    """A user and a group that this machine need not have; hidden outside the namespace."""
-    home = laptop.path("home")
-    home.mkdir()
-    os.chown(home, IDENTITY, IDENTITY)
-    lines = {
-        "passwd": f"{USER}:x:{IDENTITY}:{IDENTITY}::{home}:/bin/sh",
-        "group": f"{USER}:x:{IDENTITY}:\n{GROUP}:x:{GROUP_IDENTITY}:{USER}",
-    }
-    for name, added in lines.items():
-        etc = Path("/etc") / name
-        others = [
-            line
-            for line in etc.read_text(encoding="utf-8").splitlines()
-            if not line.startswith((f"{USER}:", f"{GROUP}:")) and f":x:{IDENTITY}:" not in line
-        ]
-        file = laptop.path(name)
-        file.write_text("\n".join([*others, added]) + "\n", encoding="utf-8")
-        process.run(["mount", "--bind", file, etc])
-
-
-def add_context(person: Person, socket: Path) -> None:
-    """What `docker context create` and `docker context use` write."""
-    folder = person.home / ".docker"
-    meta = folder / "contexts" / "meta" / get_context_id(CONTEXT)
-    meta.mkdir(parents=True)
-    endpoint = {"Host": f"unix://{socket}", "SkipTLSVerify": False}
-    described = {"Name": CONTEXT, "Metadata": {}, "Endpoints": {"docker": endpoint}}
-    (meta / "meta.json").write_text(json.dumps(described), encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps({"currentContext": CONTEXT}), encoding="utf-8")
-
-
 @contextmanager
 def engine(laptop: Laptop) -> Iterator[Path]:
     """The current engine, with containerd's image store; yields its socket."""
-    run = Path("/run/laptop")
-    run.mkdir()
-    socket = run / "engine.sock"
+    RUN.mkdir(exist_ok=True)
+    socket = RUN / "engine.sock"
     settings: dict[str, object] = {
         "hosts": [f"unix://{socket}"],
         "group": GROUP,
         "data-root": str(laptop.path("data")),
-        "exec-root": str(run / "exec"),
-        "pidfile": str(run / "engine.pid"),
+        "exec-root": str(RUN / "exec"),
+        "pidfile": str(RUN / "engine.pid"),
         "features": {"containerd-snapshotter": True},
         "userland-proxy-path": f"{laptop.engine}/docker-proxy",
     }
@@ -147,13 +94,13 @@ def engine(laptop: Laptop) -> Iterator[Path]:
         name = options.WRAPPER_NAME
         settings["runtimes"] = {name: {"path": str(options.install_wrapper())}}
         settings["default-runtime"] = name
-    (run / "daemon.json").write_text(json.dumps(settings), encoding="utf-8")
+    (RUN / "daemon.json").write_text(json.dumps(settings), encoding="utf-8")
     path = os.pathsep.join((laptop.engine, laptop.containerd, os.environ["PATH"]))
     log = laptop.path("dockerd.log")
     with log.open("wb") as sink, ExitStack() as stack:
         daemon = stack.enter_context(
             subprocess.Popen(
-                [f"{laptop.engine}/dockerd", "--config-file", str(run / "daemon.json")],
+                [f"{laptop.engine}/dockerd", "--config-file", str(RUN / "daemon.json")],
                 env={**os.environ, "PATH": path},
                 text=True,
                 stdin=subprocess.DEVNULL,
@@ -197,6 +144,15 @@ def cut_the_network() -> None:
     assert "default" not in process.run(["ip", "route"])
 
 
+def load_an_image(person: Person, image: str) -> None:
+    """The node has all of this image and has unpacked it: its kubelet needs no registry."""
+    node = person.run([sys.executable, "-c", LOAD_AN_IMAGE, image]).strip()
+    ctr = ["ctr", "--namespace", "k8s.io", "images", "check", f"name=={image}"]
+    (line,) = person.run(["docker", "exec", node, *ctr]).splitlines()[1:]
+    assert "complete (" in line, line
+    assert line.split()[-1] == "true", line
+
+
 def look_at(told: dict[str, Any]) -> None:
     """What `lab status` must say: upstream's parts, on the engine of the context."""
     assert told["supply"].startswith("online: "), told["supply"]
@@ -210,14 +166,15 @@ def main(laptop: Laptop) -> None:
     """Live through the first day of a laptop."""
     wait_for("the network", lambda: "default" in process.run(["ip", "route"]), timeout=30)
     assert not sockets.listens(contexts.DEFAULT_SOCKET), "the namespaces hide no engine"
-    add_user(laptop)
+    let_in([Path(sys.base_prefix), cache_root()], RUN / "open")
+    add_user(laptop.path("home"))
     with engine(laptop) as socket:
         with (
             registries.running(Path(laptop.registry)) as registry,
             website(laptop.website) as downloads,
         ):
             publishers = {"LAB_MIRROR": registry.address, "LAB_DOWNLOADS": downloads}
-            person = Person(laptop, publishers)
+            person = Person(laptop.path("home"), laptop.wheels, publishers)
             add_context(person, socket)
             for file in (person.home, *person.home.rglob("*")):
                 os.chown(file, IDENTITY, IDENTITY)
@@ -225,11 +182,16 @@ def main(laptop: Laptop) -> None:
             person.run(["docker", "info"])
             person.lab("doctor")
             person.lab("fetch", *laptop.labs)
+            fetched = person.run([sys.executable, "-c", FETCH_A_CHART, laptop.chart])
+            assert f"{downloads}/" in fetched, fetched
         cut_the_network()
         for lab in laptop.labs:
             person.lab("run", lab)
+        load_an_image(person, laptop.indexed)
         look_at(json.loads(person.lab("status", "-o", "json")))
+        started = time.monotonic()
         person.lab("up")
+        print(f"up of a running environment: {time.monotonic() - started:.1f}s", flush=True)
         person.lab("down")
         left = person.run(["docker", "ps", "--all", "--quiet"]).split()
         assert left == [], left

@@ -13,8 +13,9 @@ import io
 import json
 import tarfile
 import zipfile
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import requests
@@ -22,23 +23,27 @@ import yaml
 
 from harness.base import process
 from harness.base.progress import Progress
-from harness.supply import libraries
+from harness.base.statefile import digest_of
+from harness.supply import libraries, oci
 from harness.supply.base import Part, Provided, chart_part, find_part
-from harness.supply.engine import engine
+from harness.supply.offline import apt
+from harness.supply.offline.recipes import all_recipes
 from harness.supply.offline.supply import OfflineSupply
 from harness.supply.online.downloads import Host
 from harness.supply.online.registries import Reference
 from tests.live import registry as registries
-from tests.live.debian import make_debian
+from tests.live.debian import base_archive
 
 IMAGES = ("node", "vault", "postgres")
 PROGRAMS = ("kind", "kubectl", "vault-cli")
 CHART = "secrets-store-csi-driver"
-DEBIAN = "kube-vault-labs/debian:laptop"
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFESTS = (
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
+# What apt expects to be there; the base is without.
+APT_FOLDERS = (
+    "var/lib/apt/lists/partial",
+    "var/cache/apt/archives/partial",
+    "var/log/apt",
+    "etc/apt/sources.list.d",
+    "etc/apt/preferences.d",
 )
 
 
@@ -47,42 +52,87 @@ def parts(progress: Progress) -> dict[str, Provided]:
     return OfflineSupply().provide((*IMAGES, *PROGRAMS), progress)
 
 
-def fill_registry(folder: Path, provided: dict[str, Provided]) -> None:
-    """Fill the storage of a registry in `folder`, which is ended again."""
-    with closing(engine.client()) as client, registries.running(folder) as registry:
-        make_debian(client, folder / "debian", DEBIAN)
-        try:
-            filled = {online(name).online["image"]: provided[name].image for name in IMAGES}
-            filled[online("app").online["image"]] = DEBIAN
-            for upstream, local in filled.items():
-                registry.put(upstream, local)
-                make_index(registry, Reference.parse(upstream))
-        finally:
-            for reference in (DEBIAN, f"{DEBIAN}-bare"):
-                client.images.remove(reference, noprune=True)
+def fill_registry(folder: Path) -> None:
+    """Fill the storage of a registry in `folder`, which is ended again.
 
-
-def make_index(registry: registries.Registry, upstream: Reference) -> None:
-    """Put an index of two platforms in the place of the one image that a tag stands for.
-
-    The second image has the layers of the first: nobody here will ever pull it.
+    The layers come from the cache and are not compressed: pushing them out of an engine
+    takes minutes.
     """
-    base = f"http://{registry.address}/v2/{upstream.path}"
-    accept = {"Accept": ", ".join(MANIFESTS)}
-    answer = requests.get(f"{base}/manifests/{upstream.tag}", headers=accept, timeout=30)
-    answer.raise_for_status()
-    media_type, manifest = answer.headers["Content-Type"], answer.json()
-    config = requests.get(f"{base}/blobs/{manifest['config']['digest']}", timeout=30).json()
-    entries = [_described(media_type, answer.content, config["architecture"])]
-    other = "arm64" if config["architecture"] != "arm64" else "amd64"
-    changed = json.dumps({**config, "architecture": other}).encode()
-    _put_blob(base, changed)
-    manifest["config"] |= {"digest": _digest(changed), "size": len(changed)}
-    second = json.dumps(manifest).encode()
-    _put_manifest(base, _digest(second), media_type, second)
-    entries.append(_described(media_type, second, other))
-    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
-    _put_manifest(base, upstream.tag, INDEX, json.dumps(index).encode())
+    supply, recipes = OfflineSupply(), all_recipes()
+    keys = supply.keys(recipes.values())
+    with registries.running(folder) as registry:
+        for name in IMAGES:
+            recipe = find_part(name).offline["recipe"]
+            entry = supply.cache.entry(recipe, keys[recipe])
+            config = json.loads((entry / "image.json").read_text(encoding="utf-8"))
+            _put_image(registry, online(name).online["image"], [entry / "rootfs.tar"], config)
+        layers = [base_archive(), _apt_layer(folder / "apt")]
+        _put_image(registry, online("app").online["image"], layers, {})
+
+
+def _apt_layer(folder: Path) -> Path:
+    """What lets apt work in the base: this host's mirrors and proxies, and its own folders."""
+    folder.mkdir()
+    files = {"sources.list": apt.sources(), "apt.conf.d/90host": apt.acquire_settings()}
+    written: dict[str, Path | str] = {}
+    for number, (name, lines) in enumerate(files.items()):
+        file = folder / str(number)
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        written[f"etc/apt/{name}"] = file
+    layer = folder / "layer.tar"
+    oci.write_layer(layer, written, APT_FOLDERS)
+    return layer
+
+
+def _put_image(
+    registry: registries.Registry, upstream: str, layers: Sequence[Path], config: Mapping[str, Any]
+) -> None:
+    """Put an image under upstream's name, as an index of two platforms.
+
+    The second platform has the layers of the first: nobody here will ever pull it.
+    """
+    wanted = Reference.parse(upstream)
+    base = f"http://{registry.address}/v2/{wanted.path}"
+    described = []
+    for layer in layers:
+        digest = digest_of(layer)
+        with layer.open("rb") as content:
+            _put_blob(base, digest, content)
+        described.append({"mediaType": oci.LAYER, "digest": digest, "size": layer.stat().st_size})
+    entries = [_put_platform(base, one, described, config) for one in ("amd64", "arm64")]
+    index = {"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": entries}
+    _put_manifest(base, wanted.tag, oci.INDEX, json.dumps(index).encode())
+
+
+def _put_platform(
+    base: str, architecture: str, layers: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put the configuration and the manifest of one platform; its entry in the index."""
+    digests = [layer["digest"] for layer in layers]
+    whole = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": dict(config),
+        "rootfs": {"type": "layers", "diff_ids": digests},
+    }
+    content = json.dumps(whole).encode()
+    _put_blob(base, _digest(content), content)
+    described = {"mediaType": oci.CONFIG, "digest": _digest(content), "size": len(content)}
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci.MANIFEST,
+            "config": described,
+            "layers": list(layers),
+        }
+    ).encode()
+    _put_manifest(base, _digest(manifest), oci.MANIFEST, manifest)
+    return {
+        "mediaType": oci.MANIFEST,
+        "digest": _digest(manifest),
+        "size": len(manifest),
+        "platform": {"os": "linux", "architecture": architecture},
+    }
 
 
 def write_releases(folder: Path, provided: dict[str, Provided]) -> None:
@@ -138,23 +188,12 @@ def online(name: str) -> Part:
     return find_part(name).at("online")
 
 
-def _described(media_type: str, manifest: bytes, architecture: str) -> dict[str, object]:
-    return {
-        "mediaType": media_type,
-        "digest": _digest(manifest),
-        "size": len(manifest),
-        "platform": {"os": "linux", "architecture": architecture},
-    }
-
-
-def _put_blob(base: str, content: bytes) -> None:
+def _put_blob(base: str, digest: str, content: bytes | BinaryIO) -> None:
     begun = requests.post(f"{base}/blobs/uploads/", timeout=30)
     begun.raise_for_status()
     where = begun.headers["Location"]
     joint = "&" if "?" in where else "?"
-    requests.put(
-        f"{where}{joint}digest={_digest(content)}", data=content, timeout=30
-    ).raise_for_status()
+    requests.put(f"{where}{joint}digest={digest}", data=content, timeout=300).raise_for_status()
 
 
 def _put_manifest(base: str, name: str, media_type: str, content: bytes) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,22 +20,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.base.paths import CHECKOUT
+from harness.base.paths import CHECKOUT, cache_root
 from harness.base.progress import reporting
 from harness.base.wait import wait_for
+from harness.supply.base import chart_part
 from harness.supply.offline.supply import OfflineSupply, cannot_build
 from tests.laptop import current_engine, publishers
 from tests.laptop.machine import INTERFACE, Laptop
 from tests.live import registry as registries
+from tests.live import sealed
 
 pytestmark = pytest.mark.live
 
-NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-SEALED = """
-mount -t tmpfs tmpfs /run
-ip link set lo up
-exec "$@"
-"""
 MINUTES = 40
 
 
@@ -45,6 +41,8 @@ def laptop() -> Iterator[Laptop]:
     obstacle = cannot_build()
     if obstacle:
         pytest.skip(f"the laptop is built here: {obstacle}")
+    # `./lab test` hands Ctrl-C on as this signal: a gigabyte would stay behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="laptop-", dir="/var/tmp"))
     folder.chmod(0o755)
     try:
@@ -53,7 +51,7 @@ def laptop() -> Iterator[Laptop]:
             kubectl = OfflineSupply().provide(["kubectl"], progress)["kubectl"].path
             engine = current_engine.programs(progress)
         assert kubectl is not None
-        publishers.fill_registry(folder / "registry", provided)
+        publishers.fill_registry(folder / "registry")
         publishers.write_releases(folder / "website", provided)
         publishers.write_chart(folder / "website")
         publishers.write_wheels(folder / "wheels")
@@ -65,6 +63,8 @@ def laptop() -> Iterator[Laptop]:
             engine=str(engine),
             # Built with Kubernetes, into the same folder.
             containerd=str(kubectl.parent),
+            chart=chart_part(publishers.CHART),
+            indexed=publishers.online("vault").online["image"],
             labs=["01"],
         )
     finally:
@@ -72,12 +72,11 @@ def laptop() -> Iterator[Laptop]:
 
 
 def test_a_plain_user_on_a_current_engine(laptop: Laptop) -> None:
-    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-    env.pop("DOCKER_HOST", None)
-    words = [sys.executable, "-m", "tests.laptop.machine", json.dumps(asdict(laptop))]
+    program = "tests.laptop.machine", json.dumps(asdict(laptop))
+    words = sealed.command(laptop.path("data"), *program)
+    env = sealed.variables(cache_root().parent)
     with ExitStack() as stack:
-        sealed = [*NAMESPACES, "sh", "-euc", SEALED, "sh", *words]
-        machine = stack.enter_context(subprocess.Popen(sealed, env=env, cwd=CHECKOUT))
+        machine = stack.enter_context(subprocess.Popen(words, env=env, cwd=CHECKOUT))
         stack.callback(machine.kill)
         wait_for("its namespaces", lambda: network_of(machine.pid) != network_of(os.getpid()))
         network = stack.enter_context(network_for(machine.pid))
