@@ -7,16 +7,12 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import Entry, LabContext, LoginPath
-from harness.lab.kit.kubernetes_auth import make_role
-from harness.lab.kit.pods import file_sum, service_account
+from harness.lab.kit.kv import stored_sum
+from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.rotation import allow_reading, write_version
 from labs.lab02_csi.volumes import (
     driver_pod,
     expect_mounted,
-    nudge_until,
-    pod,
-    secret_class,
     way_in,
 )
 
@@ -36,25 +32,43 @@ def seen_of(lab: LabContext, account: str) -> tuple[list[Entry], list[Entry]]:
     return logins, reads
 
 
+def metrics_address(lab: LabContext) -> str:
+    """Where the driver serves its counters to the cluster."""
+    return f"http://{driver_pod(lab)['status']['podIP']}:8095/metrics"
+
+
 @csi.step(
     "What Vault sees",
+    minutes=8,
+    goals=[
+        "pair/a has the second version",
+        "pair/b has the second version",
+        "single/a has the second version",
+        "apart/a has the second version",
+        "Vault saw two logins of this pod: two of its three classes share one",
+        "every read used one of these two tokens",
+        "each class read the path once at the mount and once at a rotation",
+        "every volume of a pod that is gone was unmounted",
+    ],
     hints=[
-        "An account of its own makes it easy to count: service account watched, "
-        "`write_version(lab, 1, 'watched')`, `allow_reading(lab, 'watched', account='watched')`.",
-        "Three classes that read lab02-kv/data/watched: pair (files a and b) and single (a) with "
-        "role watched, apart (a) with a second role `apart` of the same account and policy. A pod "
-        "watched with all three, at /secrets/pair, /secrets/single, /secrets/apart.",
-        "When it runs, `write_version(lab, 2, 'watched')`, and nudge until all volumes have it.",
+        "VAULT_AUDIT_LOG is the file of Vault's audit log; `grep watched $VAULT_AUDIT_LOG | "
+        "tail -1` shows one line of it.",
+        "The provider keeps a token for each pod and set of Vault parameters: same account, same "
+        "role, same mount, same login.",
+        "roleName: apart; secretProviderClass: apart; kubectl annotate pod watched --overwrite "
+        "lab/nudge=$RANDOM.",
     ],
 )
 def what_vault_sees(lab: LabContext) -> None:
     """
-    One pod with three classes, watched in Vault's **audit log** from its start through one
-    rotation.
+    One pod with three classes, watched in Vault's
+    [audit log](https://developer.hashicorp.com/vault/docs/audit) from its start through one
+    rotation. (Vault writes one only when somebody has said `vault audit enable`; the labs'
+    environment has.)
 
     - **One login for each pod and set of parameters.** The provider keeps that Vault token,
       in memory, and uses it again. Two of the classes say the same about Vault and share a
-      login; the third names another role and has its own. At the rotation nobody logs in.
+      login; the third names another role and has its own. At the rotation nothing logs in.
     - **One read for each path of a class**, however many files are made of it; and again at
       each rotation, whether anything changed or not. Count them before you set the
       poll interval for a thousand pods.
@@ -63,46 +77,127 @@ def what_vault_sees(lab: LabContext) -> None:
     The driver counts, too, on port 8095: mounts, unmounts, rotations. On version 1.6 a
     rotation that fails is to be found *only* there and in the driver's log: the pod has no
     event of it.
+
+    Before you run it: how many logins, and how many reads, for one pod with four files?
     """
-    lab.kube.apply(service_account("watched"))
-    write_version(lab, 1, "watched")
-    allow_reading(lab, "watched", account="watched")
-    path = lab.path("kv", "data", "watched")
-    source = f"secretPath: {path}, secretKey: password"
-    pair = f"- {{objectName: a, {source}}}\n- {{objectName: b, {source}}}"
-    lab.kube.apply(secret_class(lab, "pair", pair, role="watched"))
-    make_role(lab, "apart", policies=[lab.path("watched")], account="watched")
-    for name, role in (("single", "watched"), ("apart", "apart")):
-        lab.kube.apply(secret_class(lab, name, f"- {{objectName: a, {source}}}", role=role))
-    volumes = {f"/secrets/{name}": name for name in ("pair", "single", "apart")}
-    lab.kube.apply(pod(lab, "watched", volumes, account="watched"))
-    lab.kube.wait_for_pod("watched")
-
-    write_version(lab, 2, "watched")
-    new = lab.fingerprint(lab.secret("watched-2"))
-    nudge_until(
-        lab,
-        "watched",
-        "all volumes to have the new version",
-        lambda: {file_sum(lab, "watched", f"{volume}/a") for volume in volumes} == {new},
-    )
-
-    logins, reads = seen_of(lab, "watched")
-    for entry in [*logins, *reads]:
-        print(entry["time"][11:19], entry["request"]["operation"], entry["request"]["path"])
-    counters = f"curl -s {metrics_address(lab)} | grep -E '^({'|'.join(METRICS)})'"
-    print(lab.kube.exec("watched", counters))
-
-
-def metrics_address(lab: LabContext) -> str:
-    """Where the driver serves its counters to the cluster."""
-    return f"http://{driver_pod(lab)['status']['podIP']}:8095/metrics"
+    lab.sh(r"""
+kubectl create serviceaccount watched
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv watched password=-
+vault policy write $NAMESPACE-watched - <<END
+path "$NAMESPACE-kv/data/watched" {
+  capabilities = ["read"]
+}
+END
+for role in watched apart; do
+  vault write auth/$NAMESPACE-kubernetes/role/$role \
+    bound_service_account_names=watched \
+    bound_service_account_namespaces=$NAMESPACE \
+    audience=vault \
+    token_policies=$NAMESPACE-watched \
+    token_ttl=10m
+done
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: pair
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: watched
+    objects: |
+      - {objectName: a, secretPath: $NAMESPACE-kv/data/watched, secretKey: password}
+      - {objectName: b, secretPath: $NAMESPACE-kv/data/watched, secretKey: password}
+---
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: single
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: watched
+    objects: |
+      - {objectName: a, secretPath: $NAMESPACE-kv/data/watched, secretKey: password}
+---
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: apart
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: apart  #? the second role of the same account
+    objects: |
+      - {objectName: a, secretPath: $NAMESPACE-kv/data/watched, secretKey: password}
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: watched
+spec:
+  serviceAccountName: watched  #? an account of its own, easy to find in the log
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsNonRoot: true, runAsUser: 1000}
+    volumeMounts:
+    - {name: pair, mountPath: /secrets/pair}
+    - {name: single, mountPath: /secrets/single}
+    - {name: apart, mountPath: /secrets/apart}
+  volumes:
+  - name: pair
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: pair}
+  - name: single
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: single}
+  - name: apart
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: apart}
+""")
+    lab.sh(r"""
+kubectl wait pod/watched --for=condition=Ready --timeout=60s
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv watched password=-
+new=$(vault kv get -mount=$NAMESPACE-kv -field=password watched | sha256sum | cut -c1-64)
+sums() { kubectl exec watched -- sh -c 'sha256sum /secrets/*/a'; }
+until [ "$(sums | grep -c $new)" = 3 ]; do
+  kubectl annotate pod watched --overwrite lab/nudge=$RANDOM >/dev/null
+  sleep 2
+done
+sums
+""")
+    lab.sh(r"""
+grep '"service_account_name":"watched"' $VAULT_AUDIT_LOG | grep '"type":"response"' | tail -12 |
+  sed -En 's/.*"operation":"([a-z]+)","path":"([^"]+)".*"time":"[^T]*T([0-9:]+).*/\3 \1 \2/p'
+driver=$(kubectl -n kube-system get pod -l app=secrets-store-csi-driver \
+  -o jsonpath='{.items[0].status.podIP}')
+kubectl exec watched -- curl -s http://$driver:8095/metrics |
+  grep -E '^(node_publish_total|node_unpublish_total|rotation_reconcile_total)'
+""")
 
 
 @what_vault_sees.check
 def _(lab: LabContext) -> None:
     expect_mounted(lab, "watched")
-    new = lab.fingerprint(lab.secret("watched-2"))
+    new = stored_sum(lab, "watched", version=2)
     for file in ("pair/a", "pair/b", "single/a", "apart/a"):
         expect(
             file_sum(lab, "watched", f"/secrets/{file}") == new, f"{file} has the second version"

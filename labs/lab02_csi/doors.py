@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit import jwt_auth
-from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.kv import stored_sum
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
+from labs.lab02_csi.volumes import expect_mounted, way_in
 
 
 @csi.step(
     "Other doors: an audience, a JWT",
+    minutes=7,
+    goals=[
+        "the role bank insists on the audience bank",
+        "the pod bank has the password",
+        "the pod jwt has the password",
+        "a pod logged in with a token for the audience bank",
+        "and one by the JWT method, without a TokenReview",
+    ],
     hints=[
-        "A role bank with audience `bank`; a class bank with role bank and the parameter "
-        "audience='bank'; a pod bank with the volume /secrets.",
-        "Auth method type `jwt` at lab02-jwt: jwks_url (on lab.access.api_server, "
-        "/openid/v1/jwks), jwks_ca_pem, bound_issuer; role app: role_type jwt, user_claim sub, "
-        "bound_audiences vault, bound_subject system:serviceaccount:lab02:app.",
-        "The class jwt has mount='jwt', the pod jwt mounts it. The keys are public once the "
-        "ClusterRole system:service-account-issuer-discovery is bound to system:unauthenticated.",
+        "When a pod does not start, `kubectl describe pod bank` has Vault's own words.",
+        "The class has a parameter `audience` of its own. Step 7 of lab 01 sets up the jwt method: "
+        "what binds its role to one account is the token's subject.",
+        "audience: bank; vaultAuthMountPath: $NAMESPACE-jwt; "
+        "bound_subject=system:serviceaccount:$NAMESPACE:app.",
     ],
 )
 def other_doors(lab: LabContext) -> None:
@@ -31,23 +36,94 @@ def other_doors(lab: LabContext) -> None:
     (`serviceaccounts/token`) is the one thing the provider may do in the cluster, and it is
     not a small one. Where everything uses one audience, it can be taken away.
 
-    `vaultAuthMountPath` chooses **another auth method**. Here it is `jwt`: Vault checks the
-    signature with the cluster's published keys and does not call the cluster at all
-    (lab 01, step 7). To the pod it is the same.
+    `vaultAuthMountPath` chooses **another auth method**. Here it is
+    [jwt](https://developer.hashicorp.com/vault/docs/auth/jwt): Vault checks the signature with
+    the cluster's published keys and does not call the cluster's TokenReview at all. To the pod
+    it is the same.
     """
-    path = lab.path("kv", "data", "app")
-    entry = f"- {{objectName: password, secretPath: {path}, secretKey: password}}"
-    make_role(lab, "bank", policies=[lab.path("app")], audience="bank")
-    lab.kube.apply(secret_class(lab, "bank", entry, role="bank", audience="bank"))
-
-    jwt_auth.trust_issuer(lab)
-    jwt_auth.make_role(lab, "app", policies=[lab.path("app")])
-    lab.kube.apply(secret_class(lab, "jwt", entry, mount="jwt"))
-
-    for name in ("bank", "jwt"):
-        lab.kube.apply(pod(lab, name, {"/secrets": name}))
-    for name in ("bank", "jwt"):
-        lab.kube.wait_for_pod(name)
+    lab.sh(r"""
+vault write auth/$NAMESPACE-kubernetes/role/bank \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=bank \  #? another audience
+  token_policies=$NAMESPACE-app \
+  token_ttl=10m
+kubectl create clusterrolebinding $NAMESPACE-discovery \
+  --clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated
+vault auth enable -path=$NAMESPACE-jwt jwt
+issuer=$(kubectl get --raw /.well-known/openid-configuration |
+  grep -o '"issuer":"[^"]*"' | cut -d'"' -f4)
+vault write auth/$NAMESPACE-jwt/config \
+  jwks_url=$API_SERVER/openid/v1/jwks \
+  jwks_ca_pem="$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')" \
+  bound_issuer=$issuer
+vault write auth/$NAMESPACE-jwt/role/app \
+  role_type=jwt \
+  user_claim=sub \
+  bound_audiences=vault \
+  bound_subject=system:serviceaccount:$NAMESPACE:app \  #? the pod's account, as a token names it
+  token_policies=$NAMESPACE-app \
+  token_ttl=10m
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: bank
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: bank
+    audience: bank  #? what the role insists on
+    objects: |
+      - {objectName: password, secretPath: $NAMESPACE-kv/data/app, secretKey: password}
+---
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: jwt
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-jwt  #? the other auth method
+    roleName: app
+    objects: |
+      - {objectName: password, secretPath: $NAMESPACE-kv/data/app, secretKey: password}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: bank
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsNonRoot: true, runAsUser: 1000}
+    volumeMounts:
+    - {name: secrets, mountPath: /secrets}
+  volumes:
+  - name: secrets
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: bank}
+""")
+    lab.sh(r"""
+# The same pod with the other class.
+kubectl get pod bank -o \
+  jsonpath='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}' |
+  sed 's/"bank"/"jwt"/g' | kubectl apply -f -
+kubectl wait pod/bank pod/jwt --for=condition=Ready --timeout=60s
+vault kv get -mount=$NAMESPACE-kv -field=password app | sha256sum
+kubectl exec bank -- sha256sum /secrets/password
+kubectl exec jwt -- sha256sum /secrets/password
+""")
 
 
 @other_doors.check
@@ -58,7 +134,7 @@ def _(lab: LabContext) -> None:
     for name in ("bank", "jwt"):
         expect_mounted(lab, name)
         expect(
-            file_sum(lab, name, "/secrets/password") == lab.fingerprint(lab.secret("app")),
+            file_sum(lab, name, "/secrets/password") == stored_sum(lab, "app"),
             f"the pod {name} has the password",
         )
     logins = {

@@ -8,10 +8,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.kv import stored_sum
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import expect_mounted, pod, secret_class, way_in
+from labs.lab02_csi.volumes import expect_mounted, way_in
 
 # What the pod runs: log in to the database with the two files, ask it who it thinks it is.
 LOG_IN = """
@@ -25,46 +25,27 @@ with psycopg.connect(host="{host}", dbname="{database}", user=user, password=pas
 NAME = "shop.lab02.svc"
 
 
-def prepare_engines(lab: LabContext) -> None:
-    """The engines lab02-db and lab02-pki, a table, and a policy to use both (see lab 01)."""
-    lab.orders.prepare()
-    db, pki = lab.path("db"), lab.path("pki")
-    lab.http.post(f"/v1/sys/mounts/{db}", json={"type": "database"})
-    lab.http.post(f"/v1/{db}/config/shop", json=lab.orders.connection(["shop"]))
-    lab.http.post(
-        f"/v1/{db}/roles/shop",
-        json=lab.orders.role(default_ttl="10m"),
-    )
-    lab.http.post(f"/v1/sys/mounts/{pki}", json={"type": "pki"})
-    root = {"common_name": "lab 02 root", "ttl": "24h", "key_type": "ec", "key_bits": 256}
-    lab.http.post(f"/v1/{pki}/root/generate/internal", json=root)
-    lab.http.post(
-        f"/v1/{pki}/roles/web",
-        json={
-            "allowed_domains": ["lab02.svc"],
-            "allow_subdomains": True,
-            "max_ttl": "1h",
-            "key_type": "ec",
-            "key_bits": 256,
-        },
-    )
-    policy = (
-        f'path "{db}/creds/shop" {{ capabilities = ["read"] }}\n'
-        f'path "{pki}/issue/web" {{ capabilities = ["update"] }}'
-    )
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('shop')}", json={"policy": policy})
-
-
 @csi.step(
     "Several engines, several classes",
+    minutes=10,
+    goals=[
+        "pod shop runs: all its volumes are mounted",
+        "/secrets/app/password holds the password, each class in its own volume",
+        "/secrets/shop/kv-password holds the password, each class in its own volume",
+        "there are a certificate, a key and a CA",
+        "the certificate is for shop.lab02.svc",
+        "that CA signed it",
+        "the key fits the certificate",
+        "the database lets the pod in with its two files: user and password are of one lease",
+        "Vault was asked for each path once a mount: one lease and one certificate, five files",
+    ],
     hints=[
-        "`prepare_engines(lab)` mounts a database engine and a PKI and writes the policy "
-        "lab02-shop; `make_role(lab, 'shop', policies=[...])` needs it and lab02-app.",
-        "The class shop: kv-password from the secret app; db/user and db/password from "
-        "`lab02-db/creds/shop` (keys username, password); tls/cert.pem, tls/key.pem, tls/ca.pem "
-        "from `lab02-pki/issue/web` (keys certificate, private_key, issuing_ca) with `method: PUT` "
-        "and `secretArgs: {common_name: shop.lab02.svc}`.",
-        "The pod shop has two volumes: /secrets/app (class app), /secrets/shop (class shop).",
+        "When the pod does not start, `kubectl describe pod shop` says which object of which class "
+        "failed, and with which answer of Vault.",
+        "`vault path-help lab02-pki/issue/web` says what the PKI's answer holds. A database user's "
+        "answer has username and password. Making something is a PUT, with arguments.",
+        "method: PUT; secretKey: private_key; $NAMESPACE-db/creds/shop; "
+        "secretProviderClass: second and secretProviderClass: shop.",
     ],
 )
 def several_engines(lab: LabContext) -> None:
@@ -77,43 +58,150 @@ def several_engines(lab: LabContext) -> None:
       mount. Otherwise the key would not fit the certificate.
     - For the same reason user and password come from **one lease**.
     - The class is written as `v1alpha1` here: the older version is still served, and stored as
-      `v1`. Kubernetes warns whoever uses it.
+      `v1`. Kubernetes warns you when you use it.
 
-    A warning for later: nobody renews or revokes these leases. At each rotation the provider
-    asks again, and gets a *new* user and a *new* certificate; the old ones end with their time
-    to live. Give such roles a short one, longer than the rotation interval.
+    A warning for later: nothing renews or revokes these leases **here**, because the labs
+    switched off the Vault agent that the chart runs beside the provider (`csi.agent.enabled`).
+    That agent caches answers with a lease and renews them, so a rotation finds the same user.
+    Without it the provider asks again at each rotation, and gets a *new* user and a *new*
+    certificate; the old ones end with their time to live. Give such roles a short one, longer
+    than the rotation interval.
+
+    (`sslmode=disable`, because the labs' database has no certificate. Yours should have one.)
     """
-    prepare_engines(lab)
-    make_role(lab, "shop", policies=[lab.path("app"), lab.path("shop")])
-    kv, db = lab.path("kv", "data", "app"), lab.path("db", "creds", "shop")
-    issue = f"secretPath: {lab.path('pki', 'issue', 'web')}, method: PUT, "
-    issue += "secretArgs: {common_name: shop.lab02.svc, ttl: 30m}"
-    lab.kube.apply(
-        secret_class(
-            lab,
-            "shop",
-            f"""
-- {{objectName: kv-password, secretPath: {kv}, secretKey: password}}
-- {{objectName: db/user, secretPath: {db}, secretKey: username}}
-- {{objectName: db/password, secretPath: {db}, secretKey: password}}
-- {{objectName: tls/cert.pem, secretKey: certificate, {issue}}}
-- {{objectName: tls/key.pem, secretKey: private_key, {issue}}}
-- {{objectName: tls/ca.pem, secretKey: issuing_ca, {issue}}}
-""",
-            role="shop",
-            api="secrets-store.csi.x-k8s.io/v1alpha1",
-        )
-    )
-    lab.kube.apply(
-        secret_class(
-            lab,
-            "second",
-            f"- {{objectName: password, secretPath: {kv}, secretKey: password}}",
-        )
-    )
-    lab.kube.apply(pod(lab, "shop", {"/secrets/app": "second", "/secrets/shop": "shop"}))
-    lab.kube.wait_for_pod("shop")
-    print(lab.kube.exec("shop", log_in(lab)))
+    lab.sh(r"""
+password=$(vault write -field=random_bytes sys/tools/random/12 format=hex)
+docker exec -i $POSTGRES psql -q -v ON_ERROR_STOP=1 -U postgres shop <<END
+CREATE TABLE lab02_orders (id int, item text);
+INSERT INTO lab02_orders VALUES (1, 'book'), (2, 'lamp');
+CREATE ROLE lab02_vault LOGIN CREATEROLE PASSWORD '$password';
+CREATE ROLE lab02_readers ADMIN lab02_vault;
+GRANT SELECT ON lab02_orders TO lab02_readers;
+END
+vault secrets enable -path=$NAMESPACE-db database
+vault write $NAMESPACE-db/config/shop \
+  plugin_name=postgresql-database-plugin \
+  connection_url="postgresql://{{username}}:{{password}}@$POSTGRES:5432/shop?sslmode=disable" \
+  username=lab02_vault \
+  password=$password \
+  allowed_roles=shop
+vault write $NAMESPACE-db/roles/shop db_name=shop \
+  creation_statements="CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'
+    VALID UNTIL '{{expiration}}' IN ROLE lab02_readers;" \
+  revocation_statements='DROP ROLE IF EXISTS "{{name}}";' \
+  default_ttl=10m
+""")
+    lab.sh(r"""
+vault secrets enable -path=$NAMESPACE-pki pki
+vault write -field=serial_number $NAMESPACE-pki/root/generate/internal \
+  common_name="lab 02 root" ttl=24h key_type=ec key_bits=256
+vault write $NAMESPACE-pki/roles/web \
+  allowed_domains=lab02.svc allow_subdomains=true max_ttl=1h key_type=ec key_bits=256
+vault policy write $NAMESPACE-shop - <<END
+path "$NAMESPACE-db/creds/shop" {
+  capabilities = ["read"]
+}
+path "$NAMESPACE-pki/issue/web" {
+  capabilities = ["update"]  #?("update") a certificate is made, not read
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/shop \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=vault \
+  token_policies=$NAMESPACE-app,$NAMESPACE-shop \
+  token_ttl=10m
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1alpha1
+kind: SecretProviderClass
+metadata:
+  name: shop
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: shop
+    objects: |
+      - objectName: kv-password
+        secretPath: $NAMESPACE-kv/data/app
+        secretKey: password
+      - objectName: db/user
+        secretPath: $NAMESPACE-db/creds/shop  #? where a user is made
+        secretKey: username
+      - objectName: db/password
+        secretPath: $NAMESPACE-db/creds/shop
+        secretKey: password
+      - objectName: tls/cert.pem
+        secretPath: $NAMESPACE-pki/issue/web
+        method: PUT  #? the request that makes a certificate
+        secretArgs: {common_name: shop.lab02.svc, ttl: 30m}
+        secretKey: certificate
+      - objectName: tls/key.pem
+        secretPath: $NAMESPACE-pki/issue/web
+        method: PUT
+        secretArgs: {common_name: shop.lab02.svc, ttl: 30m}
+        secretKey: private_key  #? the key in the PKI's answer
+      - objectName: tls/ca.pem
+        secretPath: $NAMESPACE-pki/issue/web
+        method: PUT
+        secretArgs: {common_name: shop.lab02.svc, ttl: 30m}
+        secretKey: issuing_ca
+---
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: second
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: app
+    objects: |
+      - {objectName: password, secretPath: $NAMESPACE-kv/data/app, secretKey: password}
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsNonRoot: true, runAsUser: 1000}
+    volumeMounts:
+    - {name: second, mountPath: /secrets/app}
+    - {name: shop, mountPath: /secrets/shop}
+  volumes:
+  - name: second
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: second}
+  - name: shop
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: shop}
+""")
+    lab.sh(r"""
+kubectl wait pod/shop --for=condition=Ready --timeout=60s
+kubectl exec shop -- sh -c 'cd /secrets; ls */..data/*'
+kubectl exec -i shop -- python3 - <<'END'
+import pathlib, psycopg
+user, password = (pathlib.Path("/secrets/shop/db", n).read_text() for n in ("user", "password"))
+with psycopg.connect(
+    host="postgres.database.svc", dbname="shop", user=user, password=password
+) as database:
+    print(*database.execute("SELECT current_user, count(*) FROM lab02_orders").fetchone())
+END
+""")
 
 
 def log_in(lab: LabContext) -> str:
@@ -126,7 +214,7 @@ def _(lab: LabContext) -> None:
     expect_mounted(lab, "shop")
     for file in ("app/password", "shop/kv-password"):
         expect(
-            file_sum(lab, "shop", f"/secrets/{file}") == lab.fingerprint(lab.secret("app")),
+            file_sum(lab, "shop", f"/secrets/{file}") == stored_sum(lab, "app"),
             f"/secrets/{file} holds the password, each class in its own volume",
         )
     _check_certificate(lab)
@@ -181,7 +269,7 @@ def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
 def _(lab: LabContext) -> None:
     # The pod first, or it would ask for one more user while the engine goes.
     lab.kube.delete("Pod", "shop", grace=0)
-    lab.orders.remove(lab.path("db"), "^v-kubernet-shop-")
+    lab.orders.remove(lab.path("db"), "^v-lab02-ku-shop-")
 
 
 @several_engines.diagnosis

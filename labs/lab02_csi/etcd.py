@@ -6,6 +6,7 @@ import base64
 
 from harness import expect
 from harness.lab.api import LabContext
+from harness.lab.kit.kv import stored, stored_sum
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import expect_mounted, find_in_etcd
@@ -66,14 +67,14 @@ def _(lab: LabContext) -> None:
     expect(control.get("value"), "there is an ordinary Secret control", found=sorted(control))
     expect_mounted(lab, "web")
     expect(
-        file_sum(lab, "web", "/secrets/password") == lab.fingerprint(lab.secret("app")),
+        file_sum(lab, "web", "/secrets/password") == stored_sum(lab, "app"),
         "a pod has the password of Vault in a file",
     )
     found = find_in_etcd(lab, base64.b64decode(control["value"]).decode())
     expect(
         found, "the value of the ordinary Secret lies in etcd's files, in the clear", found=found
     )
-    found = find_in_etcd(lab, lab.secret("app"))
+    found = find_in_etcd(lab, stored(lab, "app"))
     expect(not found, "the password that the pod has is in none of etcd's files", found=found)
     names = [secret["metadata"]["name"] for secret in lab.kube.list("Secret")]
     expect(names == ["control"], "no other Kubernetes Secret is in the namespace", found=names)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kv import stored, stored_sum
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import API, CLASS, STATUS, expect_mounted, way_in
@@ -135,9 +137,14 @@ def _(lab: LabContext) -> None:
     )
     said = lab.kube.exec("web", "touch /secrets/mine 2>&1 || true")
     expect("Read-only file system" in said, "nobody can write there", found=said)
-    for file, name in (("password", "app"), ("decoded", "decoded")):
+    encoded = stored(lab, "app", "encoded")
+    sums = {
+        "password": stored_sum(lab, "app"),
+        "decoded": lab.fingerprint(base64.b64decode(encoded).decode()),
+    }
+    for file, sum_ in sums.items():
         expect(
-            file_sum(lab, "web", f"/secrets/{file}") == lab.fingerprint(lab.secret(name)),
+            file_sum(lab, "web", f"/secrets/{file}") == sum_,
             f"the file {file} holds the value of Vault (compared by SHA-256)",
             hint="encoding: base64 for decoded" if file == "decoded" else "",
         )

@@ -2,123 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.kv import stored_sum
 from harness.lab.kit.pods import file_sum, pod_events
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.refusals import refused_for, wait_for_refusal
-from labs.lab02_csi.rotation import allow_reading, write_version
 from labs.lab02_csi.volumes import (
-    driver_pod,
+    DRIVER_NAMESPACE,
     expect_mounted,
-    nudge_until,
-    pod,
-    secret_class,
     way_in,
 )
 
-# A door between the provider and Vault that can be shut without harm to anybody else: it
-# passes on bytes, and TLS ends at Vault as before.
-FORWARD = """
-import asyncio
-
-async def copy(source, target):
-    while data := await source.read(65536):
-        target.write(data)
-        await target.drain()
-    target.close()
-
-async def serve(reader, writer):
-    inner = await asyncio.open_connection("vault.vault.svc", 8200)
-    await asyncio.gather(copy(reader, inner[1]), copy(inner[0], writer), return_exceptions=True)
-
-async def main():
-    server = await asyncio.start_server(serve, "0.0.0.0", 8200)
-    await server.serve_forever()
-
-asyncio.run(main())
-"""
-
-
-def door(lab: LabContext) -> list[Any]:
-    """A Deployment and a Service `door` that pass connections on to Vault."""
-    labels = {"app": "door"}
-    container = {
-        "name": "forward",
-        "image": lab.image("app"),
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", FORWARD],
-        "readinessProbe": {"tcpSocket": {"port": 8200}, "periodSeconds": 1},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-    }
-    pod_template = {
-        "metadata": {"labels": labels},
-        "spec": {
-            "automountServiceAccountToken": False,
-            # Not 0: the object must outlive the process, so that "no pod" means "shut".
-            "terminationGracePeriodSeconds": 1,
-            "containers": [container],
-        },
-    }
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": "door"},
-            "spec": {"selector": labels, "ports": [{"port": 8200}]},
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "door"},
-            "spec": {"selector": {"matchLabels": labels}, "template": pod_template},
-        },
-    ]
-
-
-def open_door(lab: LabContext, replicas: int) -> None:
-    """Scale the door to 1 (open) or 0 (shut), and wait until it is so."""
-    lab.run(f"kubectl -n {lab.namespace} scale deployment door --replicas={replicas}")
-
-    def done() -> bool:
-        pods = lab.kube.list("Pod", selector="app=door")
-        slices = lab.kube.list("EndpointSlice", selector="kubernetes.io/service-name=door")
-        ready = [
-            endpoint
-            for found in slices
-            for endpoint in found.get("endpoints") or []
-            if endpoint["conditions"].get("ready")
-        ]
-        return len(pods) == len(ready) == replicas
-
-    lab.wait_for(f"{replicas} pods of the door", done)
-
 
 def failed_rotations(lab: LabContext, name: str) -> list[str]:
-    """The driver's log lines about failures to fill a pod's mounted volume once more."""
-    found = driver_pod(lab)["metadata"]["name"]
-    lines = lab.kube.logs(found, "kube-system", "secrets-store", tail=400).splitlines()
+    """The driver's log lines, since the pod was made, about failures to fill its volume again."""
+    pod = lab.kube.get("Pod", name) or {"metadata": {}}
+    since = pod["metadata"].get("creationTimestamp", "")
+    selector = "-l app=secrets-store-csi-driver -c secrets-store --tail=-1"
+    log = lab.run(f"kubectl -n {DRIVER_NAMESPACE} logs {selector} --since-time={since}")
     marks = (f'pod="{lab.namespace}/{name}"', "isRemountRequest=true")
-    return [line for line in lines if line.startswith("E") and all(m in line for m in marks)]
+    return [
+        line for line in log.splitlines() if line.startswith("E") and all(m in line for m in marks)
+    ]
 
 
 @csi.step(
     "Vault is away",
+    minutes=10,
+    goals=[
+        "pod before runs: all its volumes are mounted",
+        "pod during runs: all its volumes are mounted",
+        "the pod that ran noticed nothing: no restart, no event since it started",
+        "a rotation of its volume failed, and only the driver's log says so",
+        "it had a password all the time: first the old one, then the new one",
+        "the new pod waited: its event names the address that did not answer",
+    ],
     hints=[
-        "`door(lab)` gives a Service and a Deployment that pass connections on to Vault. A class "
-        "door with role away, vaultAddress `https://door.lab02.svc:8200` and vaultTLSServerName "
-        "`vault.vault.svc`; `write_version(lab, 1, 'away')`, `allow_reading(lab, 'away')`.",
-        "Pod before: start it, then shut the door (`open_door(lab, 0)`), write version 2, nudge. "
-        "Pod during: start it now, and see why it does not.",
-        "Put into `lab.notes['away']` what happened meanwhile: the fingerprint of before's file "
-        "(`file`) and the event of during (`event`). Then `open_door(lab, 1)` and wait for both.",
+        "`kubectl get pods` and `kubectl describe pod during` while the door is shut; "
+        "`kubectl logs before` is what the application saw, second by second.",
+        "A class can name another address of Vault (`vaultAddress`), and the name in the "
+        "certificate that it expects there (`vaultTLSServerName`).",
+        "vaultAddress: https://door.$NAMESPACE.svc:8200; --replicas=0 to shut the door, "
+        "--replicas=1 to open it.",
     ],
 )
 def vault_is_away(lab: LabContext) -> None:
@@ -134,55 +59,164 @@ def vault_is_away(lab: LabContext) -> None:
       scaling and every node that fails over.
 
     We do not stop Vault for this, others may use it: the class goes through a *door*, a
-    small forwarder of our own, and we shut that.
+    small forwarder of our own, and we shut that. It passes on bytes; TLS ends at Vault as
+    before.
+
+    The application of this step is a loop that prints the SHA-256 of its file each second.
+
+    Before you run it: which of the two pods will have an event about the outage?
     """
-    for document in door(lab):
-        lab.kube.apply(document)
-    open_door(lab, 1)
-    write_version(lab, 1, "away")
-    allow_reading(lab, "away")
-    path = lab.path("kv", "data", "away")
-    lab.kube.apply(
-        secret_class(
-            lab,
-            "door",
-            f"- {{objectName: password, secretPath: {path}, secretKey: password}}",
-            role="away",
-            vaultAddress=f"https://door.{lab.namespace}.svc:8200",
-            vaultTLSServerName="vault.vault.svc",
-        )
-    )
-    lab.kube.apply(pod(lab, "before", {"/secrets": "door"}))
-    lab.kube.wait_for_pod("before", timeout=90)
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Service
+metadata:
+  name: door
+spec:
+  selector: {app: door}
+  ports:
+  - port: 8200
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: door
+spec:
+  selector:
+    matchLabels: {app: door}
+  template:
+    metadata:
+      labels: {app: door}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: forward
+        image: $APP_IMAGE
+        imagePullPolicy: IfNotPresent
+        readinessProbe:
+          tcpSocket: {port: 8200}
+          periodSeconds: 1
+        securityContext: {runAsNonRoot: true, runAsUser: 1000}
+        command:
+        - python3
+        - -c
+        - |
+          import asyncio
 
-    # The door is shut. Somebody changes the password; one pod runs, another one comes.
-    open_door(lab, 0)
-    write_version(lab, 2, "away")
-    lab.kube.apply(pod(lab, "during", {"/secrets": "door"}))
-    wait_for_refusal(lab, "during", "door.")
-    nudge_until(
-        lab, "before", "the driver to fail at a rotation", lambda: failed_rotations(lab, "before")
-    )
-    lab.notes["away"] = {
-        "file": file_sum(lab, "before", "/secrets/password"),
-        "event": refused_for(lab, "during")[-300:],
-    }
-    print(lab.notes["away"]["event"])
+          async def copy(source, target):
+              while data := await source.read(65536):
+                  target.write(data)
+                  await target.drain()
+              target.close()
 
-    open_door(lab, 1)
-    new = lab.fingerprint(lab.secret("away-2"))
-    lab.kube.wait_for_pod("during", timeout=120)
-    nudge_until(
-        lab,
-        "before",
-        "the new password to arrive in the pod that ran on",
-        lambda: file_sum(lab, "before", "/secrets/password") == new,
-    )
+          async def serve(reader, writer):
+              inner = await asyncio.open_connection("vault.vault.svc", 8200)
+              ways = copy(reader, inner[1]), copy(inner[0], writer)
+              await asyncio.gather(*ways, return_exceptions=True)
+
+          async def main():
+              server = await asyncio.start_server(serve, "0.0.0.0", 8200)
+              await server.serve_forever()
+
+          asyncio.run(main())
+""")
+    lab.sh(r"""
+kubectl rollout status deployment/door --timeout=60s
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv away password=-
+vault policy write $NAMESPACE-away - <<END
+path "$NAMESPACE-kv/data/away" {
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/away \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=vault \
+  token_policies=$NAMESPACE-away \
+  token_ttl=10m
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: door
+spec:
+  provider: vault
+  parameters:
+    vaultAddress: https://door.$NAMESPACE.svc:8200  #? Vault's address, as this class sees it
+    vaultTLSServerName: vault.vault.svc
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: away
+    objects: |
+      - {objectName: password, secretPath: $NAMESPACE-kv/data/away, secretKey: password}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: before
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "while sleep 1; do sha256sum /secrets/password; done"]
+    securityContext: {runAsNonRoot: true, runAsUser: 1000}
+    volumeMounts:
+    - {name: secrets, mountPath: /secrets}
+  volumes:
+  - name: secrets
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: door}
+""")
+    lab.sh(r"""
+kubectl wait pod/before --for=condition=Ready --timeout=90s
+kubectl scale deployment door --replicas=0  #? shut it
+kubectl wait pod -l app=door --for=delete --timeout=60s
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv away password=-
+# The same pod again, under another name.
+kubectl get pod before -o \
+  jsonpath='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}' |
+  sed 's/"before"/"during"/' | kubectl apply -f -
+events() { kubectl get events --field-selector involvedObject.name=during -o yaml; }
+until grep -m1 -F 'door.' <<< "$(events)"; do sleep 1; done
+""")
+    lab.sh(r"""
+# Rotations of the running pod fail, and only the driver says so.
+failed() {
+  kubectl -n kube-system logs -l app=secrets-store-csi-driver -c secrets-store --tail=-1 \
+    --since-time=$(kubectl get pod before -o jsonpath='{.metadata.creationTimestamp}') |
+    grep '^E.*isRemountRequest=true' | grep -m1 "pod=\"$NAMESPACE/before\"" | cut -c1-300
+}
+until [ "$(failed)" ]; do
+  kubectl annotate pod before --overwrite lab/nudge=$RANDOM >/dev/null
+  sleep 2
+done
+failed || true
+kubectl get pods before during
+""")
+    lab.sh(r"""
+kubectl scale deployment door --replicas=1
+kubectl wait pod/during --for=condition=Ready --timeout=110s
+""")
+    lab.sh(r"""
+new=$(vault kv get -mount=$NAMESPACE-kv -field=password away | sha256sum | cut -c1-64)
+until kubectl logs before --tail=1 | grep -q $new; do
+  kubectl annotate pod before --overwrite lab/nudge=$RANDOM >/dev/null
+  sleep 2
+done
+kubectl logs before | sort | uniq -c
+""")
 
 
 @vault_is_away.check
 def _(lab: LabContext) -> None:
-    noted = lab.notes.get("away", {})
     for name in ("before", "during"):
         expect_mounted(lab, name)
     found = lab.kube.get("Pod", "before") or {}
@@ -193,10 +227,15 @@ def _(lab: LabContext) -> None:
         "the pod that ran noticed nothing: no restart, no event since it started",
         found=since,
     )
+    failures = failed_rotations(lab, "before")
+    expect(failures, "a rotation of its volume failed, and only the driver's log says so")
+    old, new = (stored_sum(lab, "away", version=number) for number in (1, 2))
+    seen = [line.partition(" ")[0] for line in lab.kube.logs("before").splitlines()]
     expect(
-        noted.get("file") == lab.fingerprint(lab.secret("away-1")),
-        "while Vault was away it kept its old password",
-        hint="lab.notes['away']['file'], read before the door is opened again",
+        list(dict.fromkeys(seen)) == [old, new],
+        "it had a password all the time: first the old one, then the new one",
+        found={old: seen.count(old), new: seen.count(new), "lines": len(seen)},
+        hint="kubectl logs before; after the door is open again, wait or nudge",
     )
     failed = [event for event in pod_events(lab, "during") if event.startswith("FailedMount")]
     expect(
@@ -204,7 +243,6 @@ def _(lab: LabContext) -> None:
         "the new pod waited: its event names the address that did not answer",
         found=failed[-1:] or "no FailedMount event",
     )
-    new = lab.fingerprint(lab.secret("away-2"))
     for name in ("before", "during"):
         expect(
             file_sum(lab, name, "/secrets/password") == new,

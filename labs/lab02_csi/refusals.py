@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from harness import expect
 from harness.lab.api import LabContext
-from harness.lab.kit.kubernetes_auth import make_role
-from harness.lab.kit.pods import pod_events, service_account
+from harness.lab.kit.pods import pod_events
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import pod, secret_class
 
 # Pod: what its FailedMount event must say. The first six are Vault's own words, the next
-# ones the provider's, the last three the driver's (interfaces.md 2.6, 5.3).
+# ones the provider's, the last three the driver's.
 REASONS = {
     "wrong-account": "service account name not authorized",
     "wrong-namespace": "namespace not authorized",
@@ -29,41 +25,26 @@ REASONS = {
 }
 
 
-def mount_refused(lab: LabContext, name: str, **parameters: Any) -> None:
-    """A class and a pod of this name, for a mount that fails."""
-    account = parameters.pop("account", "app")
-    key = parameters.pop("key", "password")
-    path = lab.path("kv", "data", parameters.pop("reads", "app"))
-    entry = f"- {{objectName: password, secretPath: {path}, secretKey: {key}}}"
-    lab.kube.apply(secret_class(lab, name, entry, **parameters))
-    lab.kube.apply(pod(lab, name, {"/secrets": name}, account=account))
-
-
 def refused_for(lab: LabContext, name: str) -> str:
     """The last FailedMount event of a pod, "" when there is none."""
     failed = [event for event in pod_events(lab, name) if event.startswith("FailedMount")]
     return failed[-1] if failed else ""
 
 
-def wait_for_refusal(lab: LabContext, name: str, reason: str) -> None:
-    """Wait until the pod's last FailedMount event says `reason`."""
-    lab.wait_for(
-        f"pod {name} to be refused: {reason}",
-        lambda: reason in refused_for(lab, name),
-        explain=lambda: lab.kube.explain_pod(name),
-    )
-
-
 @csi.step(
     "Be refused, for the right reason",
+    minutes=10,
+    goals=[
+        *(f"{name} is refused: {reason}" for name, reason in REASONS.items()),
+        "although the class no-class is there, in lab02-elsewhere",
+        "Vault's audit log has it, too: service account name not authorized",
+        "Vault's audit log has it, too: namespace not authorized",
+    ],
     hints=[
-        "Twelve pods, named wrong-account, wrong-namespace, wrong-audience, unknown-role, "
-        "no-policy, no-secret, no-key, no-role, no-vault, no-class, no-provider, writable. "
-        "`mount_refused(lab, name, ...)` makes class and pod of one name; `make_role` the roles.",
-        "no-policy reads with a role that has no policies; no-key asks for passwd; no-role has "
-        "role=''; no-vault has vaultAddress='https://127.0.0.1:1'; no-provider has "
-        "provider='nobody'; writable is `pod(..., read_only=False)`.",
-        "no-class: the class lives in the namespace lab02-elsewhere, the pod in lab02.",
+        "`kubectl describe pod NAME`, at its end: an event FailedMount with the whole reason.",
+        "The manifest holds everything that can be wrong: the account and the volume in the pod, "
+        "role, key, path and provider in the class. `sed 's/a/b/'` puts b in place of a.",
+        "secretKey: passwd; provider: nobody; namespace: lab02-elsewhere; readOnly: false.",
     ],
 )
 def be_refused(lab: LabContext) -> None:
@@ -81,36 +62,67 @@ def be_refused(lab: LabContext) -> None:
     A class cannot be shared across namespaces: the class and the pod live in one.
     Kubelet tries again and again, with growing pauses; repair the cause, and the pod
     starts without being touched.
+
+    All twelve are made of one manifest, which is printed first, with one mistake each.
+
+    Before you run it: what status will `kubectl get pods` show for them?
     """
-    lab.kube.apply(service_account("intruder"))
-    mount_refused(lab, "wrong-account", account="intruder")
-    make_role(lab, "elsewhere", policies=[], namespaces=["elsewhere"])
-    mount_refused(lab, "wrong-namespace", role="elsewhere")
-    make_role(lab, "other-audience", policies=[], audience="other")
-    mount_refused(lab, "wrong-audience", role="other-audience")
-    mount_refused(lab, "unknown-role", role="nobody")
-    make_role(lab, "powerless", policies=[])
-    mount_refused(lab, "no-policy", role="powerless")
-    mount_refused(lab, "no-role", role="")
-    mount_refused(lab, "no-key", key="passwd")
-    # A policy may name a path that holds nothing.
-    policy = f'path "{lab.path("kv", "data", "nothing")}" {{ capabilities = ["read"] }}'
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('nothing')}", json={"policy": policy})
-    make_role(lab, "nothing", policies=[lab.path("nothing")])
-    mount_refused(lab, "no-secret", role="nothing", reads="nothing")
-    # Inside the provider's pod, nobody listens there.
-    mount_refused(lab, "no-vault", vaultAddress="https://127.0.0.1:1")
-    mount_refused(lab, "no-provider", provider="nobody")
-
-    other = f"{lab.namespace}-elsewhere"
-    lab.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
-    lab.kube.apply(secret_class(lab, "no-class", "[]"), namespace=other)
-    lab.kube.apply(pod(lab, "no-class", {"/secrets": "no-class"}))
-    lab.kube.apply(pod(lab, "writable", {"/secrets": "app"}, read_only=False))
-
-    for name, reason in REASONS.items():
-        wait_for_refusal(lab, name, reason)
-        print(f"{name}: {refused_for(lab, name)[-150:]}")
+    lab.sh(r"""
+kubectl create serviceaccount intruder
+kubectl create namespace $NAMESPACE-elsewhere
+vault policy write $NAMESPACE-nothing - <<END
+path "$NAMESPACE-kv/data/nothing" {
+  capabilities = ["read"]
+}
+END
+role() {
+  vault write auth/$NAMESPACE-kubernetes/role/$1 bound_service_account_names=app \
+    bound_service_account_namespaces=$2 audience=$3 token_policies=$4 token_ttl=10m
+}
+role elsewhere elsewhere vault default
+role other-audience $NAMESPACE other default
+role powerless $NAMESPACE vault default
+role nothing $NAMESPACE vault $NAMESPACE-nothing
+""")
+    lab.sh(r"""
+cat $LAB/manifests/refused.yaml
+mistake() {
+  sed -e "s|NAME|$1|; s|IMAGE|$APP_IMAGE|" -e "$2" $LAB/manifests/refused.yaml |
+    kubectl apply -f -
+}
+mistake wrong-account 's/serviceAccountName: app/serviceAccountName: intruder/'
+mistake wrong-namespace 's/roleName: app/roleName: elsewhere/'
+mistake wrong-audience 's/roleName: app/roleName: other-audience/'
+mistake unknown-role 's/roleName: app/roleName: nobody/'
+mistake no-policy 's/roleName: app/roleName: powerless/'
+mistake no-secret 's/roleName: app/roleName: nothing/; s|kv/data/app|kv/data/nothing|'
+mistake no-key 's/secretKey: password/secretKey: passwd/'  #?(passwd) a key that it has not
+mistake no-role '/roleName/d'
+mistake no-vault 's|roleName: app|vaultAddress: https://127.0.0.1:1\n    &|'
+mistake no-class 's/namespace: lab02/namespace: lab02-elsewhere/'  #?(lab02-elsewhere) another one
+mistake no-provider 's/provider: vault/provider: nobody/'  #?(nobody) none of this name is there
+mistake writable 's/readOnly: true/readOnly: false/'
+""")
+    lab.sh(r"""
+events() { kubectl get events --field-selector reason=FailedMount,involvedObject.name=$1 -o yaml; }
+says() {
+  echo "--- $1"
+  until grep -m1 -F "$2" <<< "$(events $1)"; do sleep 1; done
+}
+says wrong-account 'service account name not authorized'
+says wrong-namespace 'namespace not authorized'
+says wrong-audience 'invalid audience'
+says unknown-role 'invalid role name'
+says no-policy 'permission denied'
+says no-secret 'Code: 404'
+says no-key 'does not exist'
+says no-role 'roleName'
+says no-vault 'connection refused'
+says no-class 'not found'
+says no-provider 'nobody'
+says writable 'Readonly is not true'
+kubectl get pods --field-selector=status.phase=Pending
+""")
 
 
 @be_refused.check

@@ -4,42 +4,45 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit.kubernetes_auth import make_role
+from harness.lab.kit.kv import stored_sum
 from harness.lab.kit.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.sync import owners, secret_object
+from labs.lab02_csi.sync import owners
 from labs.lab02_csi.volumes import (
     end_secrets,
     expect_mounted,
-    nudge_until,
-    pod,
-    secret_class,
     way_in,
 )
 
 
-def write_version(lab: LabContext, number: int, name: str = "rotating") -> None:
-    """Write version `number` of a secret of this lab's key/value engine."""
-    value = lab.secret(f"{name}-{number}")
-    lab.http.post(f"/v1/{lab.path('kv', 'data', name)}", json={"data": {"password": value}})
-
-
-def allow_reading(lab: LabContext, name: str, account: str = "app") -> None:
-    """A policy and a role, both named after the secret, for one service account."""
-    path = lab.path("kv", "data", name)
-    policy = f'path "{path}" {{ capabilities = ["read"] }}'
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path(name)}", json={"policy": policy})
-    make_role(lab, name, policies=[lab.path(name)], account=account)
+def synced_sum(lab: LabContext) -> str:
+    """The SHA-256 of the value in the Kubernetes Secret rotating, "" without one."""
+    if not lab.kube.get("Secret", "rotating"):
+        return ""
+    get = f"kubectl -n {lab.namespace} get secret rotating -o go-template="
+    with lab.quiet():
+        return lab.fingerprint(lab.run(get + "'{{.data.pwd | base64decode}}'"))
 
 
 @csi.step(
     "Rotate",
+    minutes=8,
+    goals=[
+        "Vault has two versions of the secret rotating",
+        "its container was never restarted",
+        "the file of the volume has the new value",
+        "the Kubernetes Secret has the new value",
+        "the environment variable has the old value",
+        "the file mounted by subPath has the old value",
+        "the Secret belongs to the pod's status, so that it goes with the pod",
+    ],
     hints=[
-        "`write_version(lab, 1)` and `allow_reading(lab, 'rotating')` first. The class rotating "
-        "has role rotating, the file password, and a Secret `secret_object('rotating')`.",
-        "The pod rotating: volume /secrets, `env={'PASSWORD': ('rotating', 'pwd')}`, "
-        "`single='password'` for the mount by subPath. When it runs: `write_version(lab, 2)`.",
-        "Then wait a minute or two, or `nudge_until(lab, 'rotating', what, probe)`.",
+        "Compare by SHA-256: `kubectl exec rotating -- sha256sum /secrets/password`, and the same "
+        "of `vault kv get -mount=lab02-kv -field=password rotating`.",
+        "A mount of one file of a volume is called subPath. Kubelet looks after a pod at once when "
+        "the pod changes, and an annotation is a change.",
+        "subPath: password; secretPath: $NAMESPACE-kv/data/rotating; kubectl annotate pod rotating "
+        "--overwrite lab/nudge=$RANDOM.",
     ],
 )
 def rotate(lab: LabContext) -> None:
@@ -53,10 +56,10 @@ def rotate(lab: LabContext) -> None:
     | an environment variable from that Secret | **old**, until the container starts again |
     | the same file mounted by `subPath` | **old**: it is bound to the first folder for good |
 
-    Who notices? Nobody watches Vault. Kubelet looks after each pod every 60 to 90 seconds,
+    What notices? Nothing watches Vault. Kubelet looks after each pod every 60 to 90 seconds,
     and whenever the pod changes, and calls the driver each time; the driver asks the
-    provider again when its **poll interval** is over: 10 seconds here, two minutes unless
-    told otherwise. So in a cluster this takes minutes. To save you the wait we *nudge*
+    provider again when its **poll interval** is over: 10 seconds here, two minutes by
+    default. So in a cluster this takes minutes. To save you the wait we *nudge*
     kubelet: an annotation is a change of the pod.
 
     A trap of this driver version: each update of the Secret takes its owner away, for up to
@@ -64,42 +67,93 @@ def rotate(lab: LabContext) -> None:
 
     An application must read the file again: when it is needed, or by watching the folder.
     """
-    write_version(lab, 1)
-    allow_reading(lab, "rotating")
-    lab.kube.apply(
-        secret_class(
-            lab,
-            "rotating",
-            f"""
-- {{objectName: password, secretPath: {lab.path("kv", "data", "rotating")}, secretKey: password}}
-""",
-            role="rotating",
-            secrets=[secret_object("rotating")],
-        )
-    )
-    env = {"PASSWORD": ("rotating", "pwd")}
-    lab.kube.apply(pod(lab, "rotating", {"/secrets": "rotating"}, env=env, single="password"))
-    lab.kube.wait_for_pod("rotating", timeout=90)
-
-    write_version(lab, 2)
-    new = lab.fingerprint(lab.secret("rotating-2"))
-    nudge_until(
-        lab,
-        "rotating",
-        "the new password to arrive in the file and in the Secret",
-        lambda: file_sum(lab, "rotating", "/secrets/password") == synced_sum(lab) == new,
-    )
-    # The driver wrote the Secret anew, without its owner, and puts that back within 5 s.
-    lab.wait_for("the Secret to have its owner again", lambda: owners(lab, "rotating"))
-
-
-def synced_sum(lab: LabContext) -> str:
-    """The SHA-256 of the value in the Kubernetes Secret rotating, "" without one."""
-    if not lab.kube.get("Secret", "rotating"):
-        return ""
-    get = f"kubectl -n {lab.namespace} get secret rotating -o go-template="
-    with lab.quiet():
-        return lab.fingerprint(lab.run(get + "'{{.data.pwd | base64decode}}'"))
+    lab.sh(r"""
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv rotating password=-
+vault policy write $NAMESPACE-rotating - <<END
+path "$NAMESPACE-kv/data/rotating" {
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/rotating \
+  bound_service_account_names=app \
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=vault \
+  token_policies=$NAMESPACE-rotating \
+  token_ttl=10m
+""")
+    lab.kubectl_apply("""
+apiVersion: secrets-store.csi.x-k8s.io/v1
+kind: SecretProviderClass
+metadata:
+  name: rotating
+spec:
+  provider: vault
+  parameters:
+    vaultAuthMountPath: $NAMESPACE-kubernetes
+    roleName: rotating  #? the role from above
+    objects: |
+      - objectName: password
+        secretPath: $NAMESPACE-kv/data/rotating
+        secretKey: password
+  secretObjects:
+  - secretName: rotating
+    type: Opaque
+    data:
+    - {objectName: password, key: pwd}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: rotating
+spec:
+  serviceAccountName: app
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsNonRoot: true, runAsUser: 1000}
+    env:
+    - name: PASSWORD
+      valueFrom:
+        secretKeyRef: {name: rotating, key: pwd}
+    volumeMounts:
+    - name: secrets
+      mountPath: /secrets
+    - name: secrets
+      mountPath: /single/password
+      subPath: password  #?(subPath -> subpath) one file of the volume: how is the field spelt?
+  volumes:
+  - name: secrets
+    csi:
+      driver: secrets-store.csi.k8s.io
+      readOnly: true
+      volumeAttributes: {secretProviderClass: rotating}
+""")
+    lab.sh(r"""
+kubectl wait pod/rotating --for=condition=Ready --timeout=90s
+vault write -field=random_bytes sys/tools/random/12 format=hex |
+  vault kv put -mount=$NAMESPACE-kv rotating password=-
+new=$(vault kv get -mount=$NAMESPACE-kv -field=password rotating | sha256sum | cut -c1-64)
+sums() {
+  kubectl exec rotating -- sha256sum /secrets/password /single/password
+  kubectl get secret rotating -o jsonpath='{.data.pwd}' | base64 -d | sha256sum
+  kubectl exec rotating -- sh -c 'printf %s "$PASSWORD" | sha256sum'
+}
+until [ "$(sums | grep -c $new)" = 2 ]; do
+  kubectl annotate pod rotating --overwrite lab/nudge=$RANDOM >/dev/null
+  sleep 2
+done
+echo "Vault has $new"
+sums
+# The driver wrote the Secret anew, without its owner, and puts that back within 5 seconds.
+owner() { kubectl get secret rotating -o jsonpath='{.metadata.ownerReferences[*].kind}'; }
+until [ "$(owner)" ]; do sleep 1; done
+owner
+""")
 
 
 @rotate.check
@@ -111,7 +165,7 @@ def _(lab: LabContext) -> None:
     found = lab.kube.get("Pod", "rotating") or {}
     restarts = found["status"]["containerStatuses"][0]["restartCount"]
     expect(restarts == 0, "its container was never restarted", found=restarts)
-    old, new = (lab.fingerprint(lab.secret(f"rotating-{number}")) for number in (1, 2))
+    old, new = (stored_sum(lab, "rotating", version=number) for number in (1, 2))
     names = {old: "the old value", new: "the new value", "": "nothing"}
     sums = {
         "the file of the volume has the new value": (

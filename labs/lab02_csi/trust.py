@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit.kubernetes_auth import expect_role, logged_in, make_role, trust_cluster
-from harness.lab.kit.pods import service_account
+from harness.lab.kit.kubernetes_auth import expect_role, logged_in
 from labs.lab02_csi.lab import csi
 from labs.lab02_csi.volumes import way_in
 
@@ -17,6 +14,7 @@ SECRETS = ("app", "shared")
 
 @csi.step(
     "Let the pods in",
+    minutes=5,
     goals=[
         "a key/value engine, version 2, is at lab02-kv/",
         "the secret app has ['encoded', 'password', 'username']",
@@ -31,43 +29,82 @@ SECRETS = ("app", "shared")
         "it may read shared",
     ],
     hints=[
-        "As in lab 01: engine `lab02-kv` (KV version 2), policy `lab02-app` that may read "
-        "`lab02-kv/data/app` and `lab02-kv/data/shared`, auth method `lab02-kubernetes` with "
-        "kubernetes_host, kubernetes_ca_cert and token_reviewer_jwt.",
-        "The role app: bound to service account app in lab02, audience `vault`, token_policies "
-        "`lab02-app`, token_ttl 10m. The secret app has username, password and encoded (base64 "
-        "of a value); shared has password. `lab.secret(name)` makes values.",
+        "Lab 01 has each of these: an engine, a policy, the auth method with its configuration, "
+        "a role. `vault path-help auth/lab02-kubernetes/role/app` lists the fields of a role.",
+        "A policy names request paths, and those of KV version 2 have `data/` in them. The "
+        "audience is the one that `kubectl get csidriver secrets-store.csi.k8s.io -o yaml` shows.",
+        "system:auth-delegator; lab02-kv/data/shared; bound_service_account_names=app; "
+        "audience=vault; token_policies=lab02-app.",
     ],
 )
 def let_pods_in(lab: LabContext) -> None:
     """
     Lab 01 did this at leisure; here it is in one go. A key/value engine with two secrets, a
-    policy that may read both, and the **kubernetes auth method**: Vault has the pod's token
-    reviewed by the cluster, and the role `app` says which service account gets what.
+    policy that may read both, and the
+    [kubernetes auth method](https://developer.hashicorp.com/vault/docs/auth/kubernetes): Vault
+    lets the cluster review the pod's token, and the role `app` says which service account
+    gets what.
 
     Notice what is *not* here: nothing is granted to the driver or to the provider. Vault has
     no role for them. They will come with the token of the pod whose volume they fill, and
     get what that pod may have.
 
-    The audience `vault` is the one that the CSIDriver object asks kubelet for.
+    The audience `vault` is the one that the CSIDriver object asks kubelet for. The passwords
+    are random and go from one command to the next: nobody has seen them.
     """
-    kv = lab.path("kv")
-    lab.http.post(f"/v1/sys/mounts/{kv}", json={"type": "kv", "options": {"version": "2"}})
-    encoded = base64.b64encode(lab.secret("decoded").encode()).decode()
-    for name, fields in {
-        "app": {"username": "shop", "password": lab.secret("app"), "encoded": encoded},
-        "shared": {"password": lab.secret("shared")},
-    }.items():
-        lab.http.post(f"/v1/{kv}/data/{name}", json={"data": fields})
-    policy = "\n".join(
-        f'path "{kv}/data/{name}" {{ capabilities = ["read"] }}' for name in ("app", "shared")
-    )
-    lab.http.put(f"/v1/sys/policies/acl/{lab.path('app')}", json={"policy": policy})
-
-    # Who vouches for the pods: the cluster, asked with a token of the account reviewer.
-    lab.kube.apply(service_account("app"))
-    trust_cluster(lab)
-    make_role(lab, "app", policies=[lab.path("app")])
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: app
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: reviewer
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: $NAMESPACE-reviewer
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:auth-delegator  #? lets an account have tokens reviewed
+subjects:
+- kind: ServiceAccount
+  name: reviewer
+  namespace: $NAMESPACE
+""")
+    lab.sh(r"""
+vault secrets enable -path=$NAMESPACE-kv -version=2 kv
+vault auth enable -path=$NAMESPACE-kubernetes kubernetes
+vault write auth/$NAMESPACE-kubernetes/config \
+  kubernetes_host=$API_SERVER \
+  kubernetes_ca_cert="$(kubectl get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}')" \
+  token_reviewer_jwt="$(kubectl create token reviewer --duration=24h)"
+vault policy write $NAMESPACE-app - <<END
+path "$NAMESPACE-kv/data/app" {
+  capabilities = ["read"]
+}
+path "$NAMESPACE-kv/data/shared" {  #?($NAMESPACE-kv/data/shared) the secret shared
+  capabilities = ["read"]
+}
+END
+vault write auth/$NAMESPACE-kubernetes/role/app \
+  bound_service_account_names=app \  #? the pod's account
+  bound_service_account_namespaces=$NAMESPACE \
+  audience=vault \  #? what the CSIDriver asks for
+  token_policies=$NAMESPACE-app \
+  token_ttl=10m
+""")
+    lab.sh(r"""
+random() { vault write -field=random_bytes sys/tools/random/12 format=hex; }
+random | vault kv put -mount=$NAMESPACE-kv app \
+  username=shop password=- encoded=$(random | base64)
+random | vault kv put -mount=$NAMESPACE-kv shared password=-
+vault read auth/$NAMESPACE-kubernetes/role/app
+""")
 
 
 @let_pods_in.check

@@ -1,141 +1,20 @@
-"""What the steps of lab 02 are made of: classes, pods with CSI volumes, and looks into them.
+"""What the checks of lab 02 share: names, looks into pods and into etcd, the end of Secrets.
 
-A pod's files are compared by SHA-256, so that no value passes through a check. `nudge` is
-how a lab does not wait for kubelet: it calls the driver again whenever a pod changes, and
-a new annotation is a change.
+A pod's files are compared by SHA-256, so that no value passes through a check.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit.pods import confined, expect_running, from_secret, unprivileged
+from harness.lab.kit.pods import expect_running
 
 API = "secrets-store.csi.x-k8s.io/v1"
 DRIVER = "secrets-store.csi.k8s.io"
 DRIVER_NAMESPACE = "kube-system"
 CLASS, STATUS = "SecretProviderClass", "SecretProviderClassPodStatus"
 MANAGED = "secrets-store.csi.k8s.io/managed"
-NUDGE = "lab/nudge"
-
-_numbers = itertools.count(1)
-
-
-def secret_class(
-    lab: LabContext,
-    name: str,
-    objects: str,
-    *,
-    role: str = "app",
-    mount: str = "kubernetes",
-    provider: str = "vault",
-    secrets: list[Any] | None = None,
-    api: str = API,
-    **parameters: str,
-) -> Any:
-    """A SecretProviderClass: log in with `role` at this lab's auth method, then read `objects`.
-
-    `objects` is YAML text, as in a manifest. `secrets` are the secretObjects; any other
-    keyword is one more parameter of the provider.
-    """
-    synced = {"secretObjects": secrets} if secrets else {}
-    return {
-        "apiVersion": api,
-        "kind": CLASS,
-        "metadata": {"name": name},
-        "spec": {
-            "provider": provider,
-            **synced,
-            "parameters": {
-                "roleName": role,
-                "vaultAuthMountPath": lab.path(mount),
-                **parameters,
-                "objects": objects.strip() + "\n",
-            },
-        },
-    }
-
-
-def pod_spec(
-    lab: LabContext,
-    volumes: Mapping[str, str],
-    *,
-    account: str = "app",
-    env: Mapping[str, tuple[str, str]] | None = None,
-    single: str = "",
-    read_only: bool = True,
-) -> Any:
-    """A pod that waits, with a CSI volume at each path of `volumes` (path: class).
-
-    `env` maps a variable to (Secret, key). `single` is a file of the first volume that is
-    mounted once more, by subPath, as `/single/FILE`.
-    """
-    names = {path: path.strip("/").replace("/", "-") for path in volumes}
-    mounts: list[Any] = [
-        {"name": names[path], "mountPath": path, "readOnly": True} for path in volumes
-    ]
-    if single:
-        first = next(iter(names.values()))
-        mounts.append({"name": first, "mountPath": f"/single/{single}", "subPath": single})
-    return {
-        "serviceAccountName": account,
-        # The container has no token at all: kubelet makes one for the driver, not for it.
-        "automountServiceAccountToken": False,
-        "terminationGracePeriodSeconds": 0,
-        "securityContext": unprivileged(),
-        "containers": [
-            {
-                "name": "app",
-                "image": lab.image("app"),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["sleep", "infinity"],
-                "env": [from_secret(name, *source) for name, source in (env or {}).items()],
-                "securityContext": confined(),
-                "volumeMounts": mounts,
-            }
-        ],
-        "volumes": [
-            {
-                "name": names[path],
-                "csi": {
-                    "driver": DRIVER,
-                    "readOnly": read_only,
-                    "volumeAttributes": {"secretProviderClass": name},
-                },
-            }
-            for path, name in volumes.items()
-        ],
-    }
-
-
-def pod(lab: LabContext, name: str, volumes: Mapping[str, str], **options: Any) -> Any:
-    """A Pod with CSI volumes; options as for `pod_spec`."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": pod_spec(lab, volumes, **options),
-    }
-
-
-def deployment(lab: LabContext, name: str, volumes: Mapping[str, str], **options: Any) -> Any:
-    """A Deployment of one such pod."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {
-                "metadata": {"labels": {"app": name}},
-                "spec": pod_spec(lab, volumes, **options),
-            },
-        },
-    }
 
 
 def way_in(lab: LabContext, name: str = "app", *fields: str) -> LoginPath:
@@ -181,38 +60,6 @@ def end_secrets(lab: LabContext, classes: set[str], *secrets: str) -> None:
     lab.wait_for("the volumes to go with their pods", lambda: not in_use(), timeout=90)
     for name in secrets:
         lab.kube.delete("Secret", name)
-
-
-def nudge(lab: LabContext, name: str) -> None:
-    """Change an annotation of the pod, so that kubelet looks after its volumes at once."""
-    value = f"{next(_numbers)}"
-    lab.run(
-        f"kubectl -n {lab.namespace} annotate pod {name} --overwrite {NUDGE}={value}", timeout=30
-    )
-
-
-def nudge_until(
-    lab: LabContext, name: str, what: str, probe: Callable[[], object], timeout: float = 60
-) -> None:
-    """Nudge the pod each two seconds until `probe` is true.
-
-    The driver calls the provider again when ten seconds have gone by since the last time.
-    """
-
-    def nudged() -> object:
-        with lab.quiet():
-            nudge(lab, name)
-        return probe()
-
-    lab.say(f"kubectl -n {lab.namespace} annotate pod {name} --overwrite {NUDGE}=…  # repeatedly")
-    lab.wait_for(
-        what,
-        nudged,
-        timeout=timeout,
-        every=2,
-        explain=lambda: lab.kube.explain_pod(name),
-        hint="kubelet calls the driver when the pod changes; the driver's poll interval is 10s",
-    )
 
 
 def driver_pod(lab: LabContext) -> Any:
