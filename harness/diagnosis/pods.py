@@ -103,8 +103,9 @@ CURL: dict[int, tuple[str, str]] = {
 }
 _ASK = (
     '[ -n "$VAULT_ADDR" ] && command -v curl >/dev/null || { echo none; exit 0; }\n'
-    'curl -sS --max-time 5 -o /dev/null ${VAULT_CACERT:+--cacert "$VAULT_CACERT"} '
-    '"$VAULT_ADDR/v1/sys/seal-status" 2>/dev/null\n'
+    # Which CA a script names by itself is not known here: then only the way is tried.
+    'set -- --insecure; [ -z "$VAULT_CACERT" ] || set -- --cacert "$VAULT_CACERT"\n'
+    'curl -sS --max-time 5 -o /dev/null "$@" "$VAULT_ADDR/v1/sys/seal-status" 2>/dev/null\n'
     'echo "$? $VAULT_ADDR"'
 )
 
@@ -155,7 +156,7 @@ def pod_reaches_vault(chain: Chain) -> Finding | None:
         return None
     status, address = int(said[0]), said[1] if len(said) > 1 else ""
     if status not in CURL:
-        return Finding(VAULT, True, f"the pod reaches {address} and verifies it")
+        return Finding(VAULT, True, f"the pod reaches {address}")
     problem, hint = CURL[status]
     evidence = f"pod {chain.path.pod}: {problem} (VAULT_ADDR={address}, curl's status {status})"
     return Finding(VAULT, False, evidence, hint.format(address=chain.lab.access.vault_pod_addr))

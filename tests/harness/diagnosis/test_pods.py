@@ -70,7 +70,7 @@ def cause(lab: FakeLab, way: LoginPath = WAY) -> Finding | None:
 def test_a_pod_that_runs_and_reaches_vault_is_no_cause(lab: FakeLab) -> None:
     found = diagnose(cast(LabContext, lab), WAY)
     assert [str(finding) for finding in found if not finding.ok] == []
-    assert found[-1].evidence == "the pod reaches https://vault.vault.svc:8200 and verifies it"
+    assert found[-1].evidence == "the pod reaches https://vault.vault.svc:8200"
 
 
 def test_a_pod_older_than_its_account_has_a_dead_token(lab: FakeLab) -> None:
