@@ -54,7 +54,9 @@ class _Module:
 def source_of(step: Step) -> Source:
     """Read the step's source. Raises TypeError when its body cannot stand as a cell."""
     module = _read(step.do.__module__)
-    function = module.functions[step.name]
+    function = module.functions.get(step.name)
+    if function is None:
+        raise TypeError(f"step {step.id} ({step.name}) is no function of {step.do.__module__}")
     body = function.body
     if ast.get_docstring(function, clean=False) is not None:
         body = body[1:]

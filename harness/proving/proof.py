@@ -1,7 +1,8 @@
 """The pytest reading of a lab: what is shown about every step before it counts as working.
 
 A check that cannot fail proves nothing. So the lab is walked forwards, and for each step its
-check fails, `do` runs, its check passes; then it is walked backwards, and for each step undoing
+check fails, `do` runs, or what it shows is pasted into a shell (harness.proving.pasted), its
+check passes; then it is walked backwards, and for each step undoing
 it leaves the state that was there before it, and its check fails again. A step that only looks
 is run; its assertions are inside. harness.proving.plugin makes one test of each turn.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from harness.base.errors import CheckFailed, LabError
 from harness.lab.context import LabContext
 from harness.lab.steps import Lab, Step
+from harness.proving import pasted
 from harness.session.runner import Runner
 from harness.snapshot import take as inventory
 
@@ -104,7 +106,11 @@ class Proof:
             )
         self._remember(step)
         self._must_fail(step, "although nothing was done yet")
-        runner.solve(step, said.append)
+        if pasted.is_typed(step):
+            pasted.paste(runner.context, pasted.lines_of(step, runner.context))
+            runner.check(step, said.append)
+        else:
+            runner.solve(step, said.append)
         self._goals_are_said(step, said)
 
     def _goals_are_said(self, step: Step, said: list[str]) -> None:
