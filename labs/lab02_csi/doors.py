@@ -13,6 +13,7 @@ from labs.lab02_csi.volumes import expect_mounted, way_in
 @csi.step(
     "Other doors: an audience, a JWT",
     minutes=7,
+    further=True,
     goals=[
         "the role bank insists on the audience bank",
         "the pod bank has the password",

@@ -7,7 +7,7 @@ from harness import Lab
 csi = Lab(
     "02",
     "The CSI provider",
-    minutes=45,
+    minutes=85,
     needs=("postgres", "csi"),
     goal="A pod finds its secrets as files in memory, and knows nothing of Vault: kubelet, a CSI "
     "driver and a Vault provider fetch them before its container starts.",
@@ -17,7 +17,8 @@ csi = Lab(
         "The pod's own service account decides what may be read. The provider is only a "
         "messenger and has no rights in Vault.",
         "Files rotate; environment variables and subPath mounts keep what they started with.",
-        "Once a class has secretObjects there is a copy in etcd, and all you gained is lost.",
+        "Once a class has secretObjects there is a copy in etcd: that protection is lost. Vault's "
+        "policy, its audit log and the rotation remain.",
         "Why a volume was refused stands in the pod's events. That a rotation failed does not.",
     ),
 )

@@ -51,7 +51,9 @@ def who_does_what(lab: LabContext) -> None:
 
     - `podInfoOnMount`: tell the driver whose volume it is;
     - `tokenRequests`: make a token of the pod's service account, for the audience `vault`,
-      and hand it along. That is how the provider comes to the pod's identity;
+      and hand it along. That is how the provider comes to the pod's identity (with
+      `serviceAccountTokenInSecrets`, stable in Kubernetes 1.36, the token travels in a field that
+      drivers keep out of their logs);
     - `requiresRepublish`: call again, every minute or so, for volumes that are mounted
       already. Rotation lives on that.
 

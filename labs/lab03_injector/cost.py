@@ -46,6 +46,7 @@ def cpu_seconds(lab: LabContext, pod: str, container: str) -> float:
 @injector.step(
     "What it costs",
     minutes=5,
+    further=True,
     goals=[
         "the pod costly has a sidecar",
         "its agent needs more memory than the application that it serves",

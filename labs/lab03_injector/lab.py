@@ -7,7 +7,7 @@ from harness import Lab
 injector = Lab(
     "03",
     "The Agent injector",
-    minutes=60,
+    minutes=105,
     needs=("postgres", "injector"),
     goal="A pod asks by annotation, and a Vault Agent appears beside its application: it logs "
     "in, writes secrets to files in memory, and keeps them fresh.",

@@ -39,6 +39,7 @@ def claims(token: str) -> dict[str, Any]:
 @injector.step(
     "Pod Security restricted, and a token for Vault alone",
     minutes=8,
+    further=True,
     goals=[
         "lab03-restricted enforces the level restricted",
         "the careless pod is refused, because its agents name no seccomp profile",

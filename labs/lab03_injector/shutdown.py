@@ -46,6 +46,7 @@ def revoked_themselves(lab: LabContext) -> set[str]:
 @injector.step(
     "Revoke the token when the pod ends",
     minutes=6,
+    further=True,
     goals=[
         "the agent of leaver has logged in, with the role leaver",
         "the agent of leaker has logged in, with the role leaker",

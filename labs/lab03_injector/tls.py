@@ -26,6 +26,7 @@ UNTRUSTED = "certificate signed by unknown authority"
 @injector.step(
     "Which Vault an agent believes",
     minutes=7,
+    further=True,
     goals=[
         "own-ca has the password of Vault in its file",
         "blind has the password of Vault in its file",

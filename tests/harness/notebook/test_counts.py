@@ -1,0 +1,136 @@
+"""What a learner sees, counted over all rendered notebooks: no cell needs the project's own Python.
+
+A list of exemptions holds the steps that are not yet so. It may only shrink: a step that is
+written anew leaves it, and a new step never enters it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness.lab.catalog import all_labs
+from harness.lab.steps import Step
+from harness.notebook.render import render
+from harness.notebook.source import source_of
+
+STEPS = [step for lab in all_labs() for step in lab.steps]
+# How a cell shows something: commands and YAML show what they print.
+SHOWS = re.compile(r"\b(?:lab\.(?:sh|kubectl_apply|show)|print|display)\(|^\s*!|^%%", re.MULTILINE)
+MEANINGLESS = re.compile(r"^- `\w+`, imported above$", re.MULTILINE)
+
+
+# Steps that are not yet so.
+IMPORTS = frozenset(
+    {
+        "00.decode_it",
+        "00.encrypt_at_rest",
+        "00.env_volume_subpath",
+        "00.look_into_etcd",
+        "00.other_ciphers",
+        "00.read_without_get",
+        "00.rotate_the_key",
+        "00.use_vault_transit",
+        "00.vault_goes_away",
+        "00.what_it_does_not_do",
+        "00.who_can_read",
+        "00.who_read_it",
+        "00.why_vault",
+        "01.read_the_audit_log",
+        "02.who_does_what",
+    }
+)
+SILENT = frozenset(
+    {
+        "00.rotate_the_key",
+        "00.who_can_read",
+        "00.why_vault",
+    }
+)
+NOTES = frozenset(
+    {
+        "00.encrypt_at_rest",
+        "00.look_into_etcd",
+        "00.other_ciphers",
+        "00.read_without_get",
+        "00.rotate_the_key",
+        "00.vault_goes_away",
+        "00.what_it_does_not_do",
+        "00.who_can_read",
+        "00.who_read_it",
+        "00.why_vault",
+    }
+)
+GIVEN = frozenset(
+    {
+        "00.decode_it",
+        "00.encrypt_at_rest",
+        "00.env_volume_subpath",
+        "00.look_into_etcd",
+        "00.other_ciphers",
+        "00.read_without_get",
+        "00.rotate_the_key",
+        "00.use_vault_transit",
+        "00.vault_goes_away",
+        "00.what_it_does_not_do",
+        "00.who_can_read",
+        "00.who_read_it",
+        "00.why_vault",
+    }
+)
+
+
+def exercise_cells(kind: str) -> Iterator[tuple[Step, str]]:
+    """Each step with the text of one of its cells in the exercise: why, do or check."""
+    for lab in all_labs():
+        notebook: Any = render(lab, exercise=True)
+        cells = {cell["id"]: cell["source"] for cell in notebook["cells"]}
+        for step in lab.steps:
+            yield step, cells.get(f"{step.id.replace('.', '-')}-{kind}", "")
+
+
+def needs_the_project(step: Step) -> bool:
+    """Whether the first cell must import something of this project for the step."""
+    statements = source_of(step).imports.values()
+    return any(re.match(r"(?:from|import) (?:labs|harness)\b", one) for one in statements)
+
+
+def shows_nothing(step: Step) -> bool:
+    """Whether the step's cell prints no result."""
+    return not SHOWS.search(source_of(step).code)
+
+
+def reads_notes(step: Step) -> bool:
+    """Whether the step's check reads notes, which a terminal cannot write."""
+    return step.checks is not None and "lab.notes" in inspect.getsource(step.checks)
+
+
+def names(steps: Iterator[Step]) -> set[str]:
+    return {f"{step.lab.number}.{step.name}" for step in steps}
+
+
+RULES = {
+    "a cell imports nothing of this project": (needs_the_project, IMPORTS),
+    "a cell shows a result": (shows_nothing, SILENT),
+    "a check reads no notes": (reads_notes, NOTES),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_rule_holds_but_for_the_steps_that_are_exempt(rule: str) -> None:
+    breaks, exempt = RULES[rule]
+    assert names(step for step in STEPS if breaks(step)) - exempt == set(), rule
+
+
+def test_what_an_exercise_gives_has_a_meaning() -> None:
+    found = (step for step, text in exercise_cells("why") if MEANINGLESS.search(text))
+    assert names(found) - GIVEN == set()
+
+
+def test_labs_02_and_03_are_exempt_from_nothing_but_the_drawing() -> None:
+    exempt = IMPORTS | SILENT | NOTES | GIVEN
+    assert {name for name in exempt if name[:2] in ("02", "03")} == {"02.who_does_what"}
