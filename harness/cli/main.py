@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -226,6 +227,27 @@ def doctor(
     show(machine.to_data(findings), output, machine.tables)
     if any(finding.level == "bad" for finding in findings):
         raise typer.Exit(3)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="results.json of lab 05.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Another one.")],
+    output: Output = "table",
+) -> None:
+    """Compare two results of lab 05: Vault with OpenBao, stand-ins with upstream, ..."""
+    from harness.cli import compare as comparison
+
+    a, b = comparison.read(first), comparison.read(second)
+    rows = comparison.compare(a, b)
+    names = comparison.name_of(a), comparison.name_of(b)
+    show(rows, output, lambda found: comparison.tables(found, *names))
+    apart = comparison.nudged_apart(a, b)
+    if apart:
+        messages.print(
+            f"change to file was hurried in one of the two only: {', '.join(apart)}",
+            style="yellow",
+        )
 
 
 @app.command()

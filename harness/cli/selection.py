@@ -6,18 +6,23 @@ from harness.base.errors import UsageError
 from harness.lab import catalog
 from harness.lab.steps import Lab
 
+# What a newcomer sees first: all ways side by side.
+FIRST_SHOWN, ALL = "05", "all"
+
 
 def find_range(
     selector: str, first: int | None, last: int | None
 ) -> list[tuple[Lab, int, int | None]]:
     """The labs that `lab run` goes through, each with its first and its last step.
 
-    Without a selector all labs; then a range makes no sense. Raises UsageError.
+    Without a selector the lab that is shown first; `all` are all labs, and then a range makes
+    no sense. Raises UsageError.
     """
-    if not selector:
+    selector = selector or FIRST_SHOWN
+    if selector == ALL:
         if first is not None or last is not None:
             raise UsageError(
-                "--from and --to choose steps of one lab, and none is named",
+                "--from and --to choose steps of one lab, not of all",
                 hint=f"./lab run 01 --from {first or 1}",
             )
         return [(lab, 1, None) for lab in catalog.all_labs()]

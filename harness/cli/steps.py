@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    lab: Annotated[str, typer.Argument(help="A lab (01) or a step (01.3); all labs without.")] = "",
+    lab: Annotated[
+        str, typer.Argument(help="A lab (01), a step (01.3) or all; lab 05 without.")
+    ] = "",
     env: EnvName = "lab",
     supply: SupplyName = "auto",
     vault: FlavourName = None,
@@ -46,12 +48,15 @@ def run(
     present: Annotated[
         bool, typer.Option("--present", help="For a stage: wait for a key before each step.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Steps that measure: five pods each, nothing hurried.")
+    ] = False,
     speed: Annotated[
         float | None,
         typer.Option(min=0, help="With --present: type so many characters a second (0: at once)."),
     ] = None,
 ) -> None:
-    """Bring everything up and go through the labs: each step explained, run, checked."""
+    """Bring everything up and go through a lab, or all: each step explained, run, checked."""
     from harness.cli.keypress import need_terminal
     from harness.cli.present import Ended, Presentation
     from harness.cli.selection import find_range
@@ -66,6 +71,7 @@ def run(
         tour = Presentation(console, speed=speed or 0)
     elif speed is not None:
         raise UsageError("--speed is how fast --present types", hint="add --present")
+    tour.full = full
     with suppress(Ended), ExitStack() as beside:
         for at, (one, begin, end) in enumerate(chosen):
             # What only a later lab needs is not built before the first one starts.

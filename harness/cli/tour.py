@@ -24,6 +24,7 @@ from rich.text import Text
 
 from harness.base.errors import LabError
 from harness.base.redact import redact
+from harness.cli.selection import FIRST_SHOWN
 from harness.lab.access import Access
 from harness.lab.context import LabContext
 from harness.lab.steps import Lab, Step
@@ -31,6 +32,11 @@ from harness.session.progress import SKIPPED
 from harness.session.runner import Runner
 
 WIDEST = 100
+# What follows the lab that `lab run` tells without a name.
+WAYS_ON = (
+    "Each way has a lab of its own: ./lab run 01 (HTTP API), 02 (CSI), 03 (injector), "
+    "04 (operator), 00 (what a Secret is); ./lab run all tells them all."
+)
 
 
 @dataclass
@@ -43,16 +49,18 @@ class Timing:
 
 @dataclass
 class Tour:
-    """Tells labs on `console`."""
+    """Tells labs on `console`; with `full`, steps that measure take their time."""
 
     console: Console
     access: Access | None = None
+    full: bool = False
     timings: list[Timing] = field(default_factory=list)
 
     def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
         """Tell the steps `first` to `last` of one lab. Raises what a step raises."""
         assert self.access is not None
         context = LabContext(self.access, lab, self._show_call, self._show_output)
+        context.full = self.full
         runner = Runner(context)
         steps = lab.steps[first - 1 : last]
         self._opening(lab)
@@ -174,6 +182,9 @@ class Tour:
             )
             + Text("Next: ./lab learn (the same as notebooks), ./lab shell, ./lab status")
         )
+        told = {timing.step.lab.number for timing in self.timings}
+        if told == {FIRST_SHOWN}:
+            self.console.print(Text(WAYS_ON))
 
     def _width(self) -> int:
         return min(WIDEST, self.console.width or shutil.get_terminal_size().columns)

@@ -57,6 +57,8 @@ class LabContext(Terminal):
         super().__init__(access, lab.prefix, on_call, on_output)
         self.lab = lab
         self.step: Step | None = None
+        # Steps that measure have a short version for the tour, and a full one.
+        self.full = False
 
     def __repr__(self) -> str:
         return f"<lab {self.lab.number} in environment {self.access.name}>"

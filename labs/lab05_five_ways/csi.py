@@ -93,7 +93,7 @@ spec:
     lab.sh("kubectl rollout status deployment/csi --timeout=60s")
     lab.sh("""
 kubectl exec deploy/csi -- sh -c 'grep " /secrets " /proc/mounts; sha256sum /secrets/password'
-grep "$NAMESPACE-kv/data/shop/csi" $AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
+grep "$NAMESPACE-kv/data/shop/csi" $VAULT_AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
   select(.type == "response") | [.time[11:19], .auth.display_name, .request.path] | join("  ")
 ' | tail -n 1
 """)

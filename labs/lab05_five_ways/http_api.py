@@ -103,7 +103,7 @@ spec:
     lab.sh("kubectl rollout status deployment/http --timeout=60s")
     lab.sh("""
 kubectl exec deploy/http -- sha256sum /memory/password
-grep "$NAMESPACE-kv/data/shop/http" $AUDIT_LOG | kubectl exec -i deploy/http -- jq -r '
+grep "$NAMESPACE-kv/data/shop/http" $VAULT_AUDIT_LOG | kubectl exec -i deploy/http -- jq -r '
   select(.type == "response") | [.time[11:19], .auth.display_name, .request.path] | join("  ")
 ' | tail -n 1
 """)

@@ -89,7 +89,7 @@ spec:
 kubectl get pod -l app=injector \
   -o custom-columns='BEFORE:.spec.initContainers[*].name,BESIDE:.spec.containers[*].name'
 kubectl exec deploy/injector -c shop -- sha256sum /vault/secrets/password
-grep "$NAMESPACE-kv/data/shop/injector" $AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
+grep "$NAMESPACE-kv/data/shop/injector" $VAULT_AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
   select(.type == "response") | [.time[11:19], .auth.display_name, .request.path] | join("  ")
 ' | tail -n 2
 """)

@@ -112,7 +112,7 @@ spec:
     lab.sh("kubectl rollout status deployment/operator --timeout=60s")
     lab.sh("""
 kubectl exec deploy/operator -- sha256sum /secrets/password
-grep "$NAMESPACE-kv/data/shop/operator" $AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
+grep "$NAMESPACE-kv/data/shop/operator" $VAULT_AUDIT_LOG | kubectl exec -i deploy/csi -- jq -r '
   select(.type == "response") | [.time[11:19], .auth.display_name, .request.path] | join("  ")
 ' | tail -n 1
 """)

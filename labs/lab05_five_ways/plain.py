@@ -30,11 +30,12 @@ def by_plain_secret(lab: LabContext) -> None:
     """
     **What you write**: a Secret and its two uses, as a file and as a variable.
 
-    **What arrives**: both. **What Vault saw**: nothing. Vault cannot say who read the password.
+    **The refusal**: the shop's account may not read the Secret with kubectl.
 
-    **The refusal**: the shop's account may not read the Secret with kubectl. Its pod has it
-    all the same, because kubelet fetched it. Whoever may create a pod in this namespace can
-    read every Secret of it.
+    **What arrives**: the pod has it all the same, as a file and as a variable, because kubelet
+    fetched it. Whoever may create a pod in this namespace can read every Secret of it.
+
+    **What Vault saw**: nothing. Vault cannot say who read the password.
     """
     lab.sh(r"""
 head -c 18 /dev/urandom | base64 | tr -d '\n' |
@@ -71,11 +72,11 @@ spec:
           secretName: plain  #? the Secret whose keys become files
 """)
     lab.sh("kubectl rollout status deployment/plain --timeout=60s")
+    lab.sh("kubectl get secret plain --as=system:serviceaccount:$NAMESPACE:shop", fails=True)
     lab.sh("""
 kubectl exec deploy/plain -- sha256sum /secrets/password
 kubectl exec deploy/plain -- sh -c 'printf %s "$PASSWORD" | sha256sum'
 """)
-    lab.sh("kubectl get secret plain --as=system:serviceaccount:$NAMESPACE:shop", fails=True)
 
 
 @by_plain_secret.check

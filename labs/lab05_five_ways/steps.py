@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from labs.lab05_five_ways.choose import which_one
 from labs.lab05_five_ways.csi import by_csi
 from labs.lab05_five_ways.http_api import by_http_api
 from labs.lab05_five_ways.injector import by_injector
 from labs.lab05_five_ways.lab import five_ways
+from labs.lab05_five_ways.leaks import map_the_leaks
+from labs.lab05_five_ways.measure import measure
 from labs.lab05_five_ways.operator import by_operator
 from labs.lab05_five_ways.plain import by_plain_secret
 from labs.lab05_five_ways.shop import prepare_the_shop
@@ -17,4 +20,7 @@ five_ways.sequence(
     by_csi,
     by_injector,
     by_operator,
+    measure,
+    map_the_leaks,
+    which_one,
 )
