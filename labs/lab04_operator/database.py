@@ -40,10 +40,11 @@ def works_as(lab: LabContext) -> list[str]:
 
 def leased(lab: LabContext, number: int, path: str) -> list[str]:
     """The leases that Vault's answers to `path` name, since the step with this number began."""
-    return [_lease(entry) for entry in lab.audit_since(number).responses(path) if _lease(entry)]
+    return [lease_in(entry) for entry in lab.audit_since(number).responses(path) if lease_in(entry)]
 
 
-def _lease(entry: Entry) -> str:
+def lease_in(entry: Entry) -> str:
+    """The lease that an answer in the audit log names; "" when it has none."""
     secret = (entry.get("response") or {}).get("secret") or {}
     return str(secret.get("lease_id") or "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import Entry, LabContext
+from labs.lab04_operator.database import lease_in
 from labs.lab04_operator.lab import operator
 from labs.lab04_operator.objects import soon, values
 from labs.lab04_operator.orders import leases, log_in, users
@@ -18,9 +19,10 @@ def _leased_there(lab: LabContext) -> list[str]:
     """The leases that a consumer of that namespace has got since this step began."""
     answers: list[Entry] = lab.audit.responses(lab.path("db", "creds", "orders"))
     return [
-        str((entry["response"].get("secret") or {}).get("lease_id", "")).rpartition("/")[2]
+        lease_in(entry).rpartition("/")[2]
         for entry in answers
-        if ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_namespace")
+        if lease_in(entry)
+        and ((entry.get("auth") or {}).get("metadata") or {}).get("service_account_namespace")
         == leaving(lab)
     ]
 

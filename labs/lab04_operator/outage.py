@@ -80,8 +80,9 @@ spec:
         r"""
 kubectl wait vaultstaticsecret/steady --for=condition=SecretSynced --timeout=60s
 docker stop $SECOND_VAULT  #?(stop) the second Vault goes off
-until kubectl events --for vaultstaticsecret/pay-jwt | grep -v sealed |
-  grep 'Warning.*second-vault.vault.svc'; do sleep 1; done
+kubectl wait vaultstaticsecret/pay-jwt --for=condition=Healthy=false --timeout=120s
+until kubectl get vaultstaticsecret pay-jwt -o jsonpath='{.status.conditions[*].message}' |
+  grep 'Get "https://second-vault.vault.svc'; do sleep 1; done
 kubectl describe secret pay-jwt
 head -c 12 /dev/urandom | base64 | tr -d '\n' |
   vault kv put -mount=$NAMESPACE-kv shop/steady password=-
@@ -94,7 +95,9 @@ kubectl get vaultstaticsecret pay-jwt steady
     lab.sh(
         """
 docker start $SECOND_VAULT  #?(start) and on again
-until kubectl events --for vaultstaticsecret/pay-jwt | grep sealed; do sleep 1; done
+until kubectl get vaultstaticsecret pay-jwt -o jsonpath='{.status.conditions[*].message}' |
+  grep 'Vault is sealed'; do sleep 1; done
+kubectl events --for vaultstaticsecret/pay-jwt
 """,
         timeout=180,
     )
