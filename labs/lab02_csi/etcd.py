@@ -6,10 +6,11 @@ import base64
 
 from harness import expect
 from harness.lab.api import LabContext
+from harness.lab.kit.etcd import find_in_etcd
 from harness.lab.kit.kv import stored, stored_sum
 from harness.lab.kit.pods import file_sum
 from labs.lab02_csi.lab import csi
-from labs.lab02_csi.volumes import expect_mounted, find_in_etcd
+from labs.lab02_csi.volumes import expect_mounted
 
 
 @csi.step(

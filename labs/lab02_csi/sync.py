@@ -6,6 +6,7 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
+from harness.lab.kit.etcd import find_in_etcd
 from harness.lab.kit.kv import stored, stored_sum
 from harness.lab.kit.pods import env_sum, file_sum
 from labs.lab02_csi.lab import csi
@@ -14,7 +15,6 @@ from labs.lab02_csi.volumes import (
     CLASS,
     MANAGED,
     end_secrets,
-    find_in_etcd,
     pod_of,
     way_in,
 )

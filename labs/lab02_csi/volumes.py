@@ -66,14 +66,3 @@ def driver_pod(lab: LabContext) -> Any:
     """The driver's pod on the only node. Raises IndexError when there is none."""
     pods = lab.kube.list("Pod", DRIVER_NAMESPACE, selector="app=secrets-store-csi-driver")
     return pods[0]
-
-
-def find_in_etcd(lab: LabContext, value: str) -> list[str]:
-    """The files of etcd on the node that hold `value` as it is.
-
-    It is looked for in the raw files, because that is what somebody finds who steals a disk
-    or a backup. The value travels by standard input: a command line can be seen by others.
-    """
-    node = f"{lab.access.cluster}-control-plane"
-    look = "grep -rlF -f - /var/lib/etcd/member || true"
-    return lab.run(f"docker exec -i {node} sh -c '{look}'", stdin=str(value)).split()
