@@ -214,21 +214,25 @@ vault read -field=certificate $NAMESPACE-pki/cert/ca |
   kubectl create configmap web-root --from-file=ca.crt=/dev/stdin
 """)
     lab.kubectl_apply(file="manifests/nginx.yaml")
-    lab.sh("""
+    lab.sh(
+        """
 kubectl patch vaultpkisecret tls --type merge --patch-file /dev/stdin <<EOF
 spec:
   rolloutRestartTargets:
   - kind: Deployment  #? what has to be restarted?
     name: tls
 EOF
-kubectl wait pod/visitor --for=condition=Ready --timeout=60s
+kubectl wait pod/visitor --for=condition=Ready --timeout=180s
 kubectl rollout status deployment/tls --timeout=120s
 status() { kubectl get vaultpkisecret tls -o jsonpath="{.status.$1}"; }
 SERIAL=$(status serialNumber)
 until [[ $(status serialNumber) != $SERIAL ]]; do sleep 1; done
 kubectl rollout status deployment/tls --timeout=120s
-""")
-    lab.sh(r"""
+""",
+        timeout=400,
+    )
+    lab.sh(
+        r"""
 kubectl patch vaultpkisecret tls --type merge --patch-file /dev/stdin <<EOF
 spec:
   ttl: 24h  #? how long shall it live?
@@ -239,7 +243,9 @@ until (( $(status expiration) > $(date +%s) + 7200 )); do sleep 1; done
 kubectl rollout status deployment/tls --timeout=120s
 kubectl exec visitor -- curl -sv --cacert /root-ca/ca.crt -o /dev/null \
   https://tls.$NAMESPACE.svc:8443/ 2>&1 | grep -E 'expire|issuer|verify|Server'
-""")
+""",
+        timeout=400,
+    )
 
 
 @serve_tls.check

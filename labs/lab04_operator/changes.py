@@ -102,14 +102,18 @@ spec:
 """)
     lab.sh("kubectl wait vaultstaticsecret/web --for=condition=SecretSynced --timeout=60s")
     lab.kubectl_apply(file="manifests/web.yaml")
-    lab.sh("""
+    lab.sh(
+        """
 kubectl rollout status deployment/web --timeout=120s
 kubectl rollout status statefulset/web-sets --timeout=120s
 kubectl rollout status daemonset/web-nodes --timeout=120s
 until kubectl logs watcher | grep .; do sleep 1; done
-""")
+""",
+        timeout=400,
+    )
     # The change. From here on nobody touches the cluster.
-    lab.sh(r"""
+    lab.sh(
+        r"""
 head -c 12 /dev/urandom | base64 | tr -d '\n' |
   vault kv put -mount=$NAMESPACE-kv shop/web password=-
 kubectl wait vaultstaticsecret/web --for=condition=RolloutRestart --timeout=60s
@@ -117,7 +121,9 @@ kubectl rollout status deployment/web --timeout=120s
 kubectl rollout status statefulset/web-sets --timeout=120s
 kubectl rollout status daemonset/web-nodes --timeout=120s
 kubectl logs watcher | uniq -c
-""")
+""",
+        timeout=400,
+    )
 
 
 @follow_changes.check

@@ -128,12 +128,15 @@ spec:
     name: orders
     create: true
 """)
-    lab.sh("""
+    lab.sh(
+        """
 kubectl wait vaultdynamicsecret/orders --for=condition=SecretSynced --timeout=60s
 kubectl rollout status deployment/orders --timeout=120s
 kubectl exec deployment/orders -- curl -s http://orders:8080/
 kubectl get vaultdynamicsecret orders -o jsonpath='{.status.secretLease}'
-""")
+""",
+        timeout=400,
+    )
     lab.sh("""
 status() { kubectl get vaultdynamicsecret orders -o jsonpath="{.status.$1}"; }
 BEFORE=$(status lastRenewalTime)
@@ -207,7 +210,8 @@ def revoke_the_lease(lab: LabContext) -> None:
     operator gets **new** credentials, writes them into the Secret and restarts the targets.
     Within seconds there is another user, and the application works under its name.
     """
-    lab.sh("""
+    lab.sh(
+        """
 status() { kubectl get vaultdynamicsecret orders -o jsonpath="{.status.$1}"; }
 LEASE=$(status secretLease.id)
 vault lease revoke -sync $LEASE  #?(revoke) what ends a lease?
@@ -216,7 +220,9 @@ kubectl rollout status deployment/orders --timeout=120s
 kubectl events --for vaultdynamicsecret/orders
 kubectl exec deployment/orders -- curl -s http://orders:8080/
 vault list sys/leases/lookup/$NAMESPACE-db/creds/orders
-""")
+""",
+        timeout=400,
+    )
 
 
 @revoke_the_lease.check

@@ -121,13 +121,16 @@ kubectl create secret generic kept \
   --from-file=username=<(value username) --from-file=password=<(value password)
 """)
     lab.kubectl_apply(file="manifests/keeper.yaml")
-    lab.sh("""
+    lab.sh(
+        """
 until kubectl logs keeper | grep 'let in'; do sleep 1; done
 kubectl delete namespace $NAMESPACE-leaving --timeout=120s  #?(namespace) what goes as a whole?
 until kubectl logs keeper | grep -m1 refused; do sleep 1; done
 kubectl logs keeper | uniq -c
 vault list sys/leases/lookup/$NAMESPACE-db/creds/orders
-""")
+""",
+        timeout=400,
+    )
 
 
 @let_go.check
