@@ -42,6 +42,9 @@ IMPORTS = frozenset(
         "00.why_vault",
         "01.read_the_audit_log",
         "02.who_does_what",
+        "05.map_the_leaks",
+        "05.measure",
+        "05.which_one",
     }
 )
 SILENT = frozenset(
@@ -49,6 +52,7 @@ SILENT = frozenset(
         "00.rotate_the_key",
         "00.who_can_read",
         "00.why_vault",
+        "05.which_one",
     }
 )
 NOTES = frozenset(
@@ -80,6 +84,8 @@ GIVEN = frozenset(
         "00.who_can_read",
         "00.who_read_it",
         "00.why_vault",
+        "05.map_the_leaks",
+        "05.measure",
     }
 )
 
