@@ -106,6 +106,7 @@ def which_one(lab: LabContext) -> None:
         {"ways", "leaks"} <= set(results), "the figures of step 7 and the map of step 8 are there"
     )
     found = verdicts(results)
+    print("which way meets which need, and the step that has shown it")
     show_needs(found)
     alike = [words for words, by_way in found.items() if len(set(by_way.values())) != 2]
     expect(

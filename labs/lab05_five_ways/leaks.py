@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from harness import expect
@@ -39,6 +40,11 @@ def show_map(found: dict[str, Any]) -> None:
     print_table(rows)
     seen = sum(found[CONTROL].values())
     print(f"the control was found in {seen} of {len(PLACES)} places")
+
+
+def draw_map(found: dict[str, Any], file: Path) -> Path:
+    """The map as a picture: red where a password was found."""
+    return draw_leaks(PLACES, found, file)
 
 
 @five_ways.step(
@@ -113,7 +119,8 @@ spec:
     - {name: memory, mountPath: /memory}
   volumes:
   - {name: disk, emptyDir: {}}
-  - {name: memory, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+  - name: memory
+    emptyDir: {medium: Memory, sizeLimit: 1Mi}  #?(Memory) the medium that is no disk
 """)
     lab.sh("kubectl wait pod/control --for=condition=Ready --timeout=60s")
     lab.sh("vault kv get $NAMESPACE-kv/shop/this-value-must-be-found", fails=True)
@@ -121,7 +128,7 @@ spec:
         found = find_everywhere(lab, values(lab))
     keep(lab, leaks=found)
     show_map(found)
-    lab.show(draw_leaks(PLACES, found, lab.folder / "leaks.png"))
+    lab.show(draw_map(found, lab.folder / "leaks.png"))
 
 
 @map_the_leaks.check

@@ -49,6 +49,19 @@ def measured(lab: LabContext, way: Way, starts: list[Start], change: Change) -> 
     }
 
 
+def start_pods(lab: LabContext) -> dict[str, list[Start]]:
+    """One pod of each way after the other, five with --full, with what was seen of each."""
+    pods = PODS_IN_FULL if lab.full else PODS
+    return {way.name: [start_pod(lab, way) for _ in range(pods)] for way in WAYS}
+
+
+def figures(
+    lab: LabContext, starts: dict[str, list[Start]], changes: dict[str, Change]
+) -> dict[str, Any]:
+    """The cells of all ways, as results.json keeps them."""
+    return {way.name: measured(lab, way, starts[way.name], changes[way.name]) for way in WAYS}
+
+
 def who_was_seen(lab: LabContext, way: Way) -> str:
     """The account in whose name Vault was asked for the secret of a way, since step 1."""
     seen = {identity(entry) for entry in lab.audit_since(1).responses(secret_path(lab, way))}
@@ -121,14 +134,13 @@ def measure(lab: LabContext) -> None:
     `./lab run 05 --full` takes five pods a way and lets kubelet take its own time.
     """
     before = load_average()
-    pods = PODS_IN_FULL if lab.full else PODS
-    print(f"pods of each way, one after the other: {pods}")
+    print("pods of each way, one after the other")
     with lab.quiet():
-        starts = {way.name: [start_pod(lab, way) for _ in range(pods)] for way in WAYS}
+        starts = start_pods(lab)  # ?(start_pods) what makes a pod of each way?
     print("new passwords for all ways at once")
     with lab.quiet():
         changes = change_all(lab, nudge=not lab.full)
-        ways = {way.name: measured(lab, way, starts[way.name], changes[way.name]) for way in WAYS}
+        ways = figures(lab, starts, changes)
     keep(lab, ways=ways, load_average=[before, load_average()])
     show_figures(ways)
     print(f"load average before and after: {before}, {load_average()}")
