@@ -153,7 +153,7 @@ ROWS = (
             "{vault[transit][vault]}, verified with Vault's CA; without TLS it answers "
             "{vault[transit][plain]}. Besides, an answer can be wrapped so that a theft shows, "
             "and Vault encrypts for others.",
-            (HERE, "01.say_hello", "01.wrap_response", "01.encrypt_and_certify"),
+            (HERE, "01.say_hello", "01.wrap_response", "01.certify"),
         ),
     ),
     Row(
