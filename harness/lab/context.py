@@ -22,6 +22,7 @@ import hvac
 
 from harness.base.errors import NotUp
 from harness.base.labels import LAB_LABEL, STEP_LABEL, labels_of
+from harness.base.paths import CHECKOUT
 from harness.base.redact import Secret
 from harness.base.statefile import read_json
 from harness.base.wait import pause, wait_for
@@ -191,6 +192,8 @@ class LabContext(Terminal):
     @property
     def source(self) -> Path:
         """The folder of this lab's own files: its steps, its manifests."""
+        if not self.lab.steps:
+            return CHECKOUT / "labs"  # one that is only begun has none
         return Path(inspect.getfile(self.lab.steps[0].do)).parent
 
     @property

@@ -18,6 +18,7 @@ from harness.base.redact import MASK, Secret
 from harness.clients.kube import Kube, here_document
 from harness.integrations.base import InstallContext, Integration
 from harness.lab.context import LabContext
+from harness.lab.steps import Lab
 from tests.fakes import toylab
 
 # Stands for kubectl: prints its arguments and what it reads.
@@ -227,3 +228,9 @@ def test_a_shown_exec_can_be_pasted(
 def test_a_here_document_ends_with_a_word_that_is_not_in_it() -> None:
     assert here_document("cat", "a\n") == "cat <<'EOF'\na\nEOF"
     assert here_document("cat", "EOF\nEOF_\n").splitlines()[-1] == "EOF__"
+
+
+def test_a_lab_without_steps_has_a_shell_as_well(tmp_path: Path) -> None:
+    empty = Lab("97", "Empty", minutes=1, goal="g")
+    variables = LabContext(toylab.access(tmp_path), empty).shell_variables()
+    assert Path(variables["LAB"]).is_dir()
