@@ -106,7 +106,7 @@ def dead_reviewer(lab: LabContext) -> Iterator[None]:
     with config(lab):
         account = lab.kube.get("ServiceAccount", "reviewer")
         assert account
-        labels = account["metadata"]["labels"]
+        labels = account["metadata"].get("labels") or {}
         lab.kube.delete("ServiceAccount", "reviewer")
         lab.kube.apply(
             {
