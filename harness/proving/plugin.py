@@ -214,11 +214,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     failed = item.config.stash[_failed_notebooks]
     if file in failed:
         pytest.skip(f"{failed[file]} of this notebook failed")
-    if item.config.stash.get(_notebook_served, None) == file:
+    before = item.config.stash.get(_notebook_served, None)
+    if before == file:
         return
+    # The pods of a lab that is over would go on asking, beside all labs that follow.
+    over = before if before not in failed else None
     try:
         with told_shortly():
-            access = _start_clean(item.config.stash[_session_environment], file)
+            access = _start_clean(item.config.stash[_session_environment], file, over)
     except BaseException:
         failed[file] = "the set-up"
         raise
@@ -235,16 +238,21 @@ def _python_path() -> list[str]:
     return [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
 
 
-def _start_clean(session_environment: SessionEnvironment, file: Path) -> Access:
-    """The environment with what the notebook's lab needs, and nothing of the lab in it."""
+def _start_clean(session_environment: SessionEnvironment, file: Path, over: Path | None) -> Access:
+    """The environment with what the notebook's lab needs, and nothing of that lab in it.
+
+    What the notebook `over` has left is removed, too.
+    """
     from harness.lab.catalog import all_labs
     from harness.lab.context import LabContext
     from harness.session.runner import Runner
 
     labs = [lab for lab in all_labs() if lab.notebook == file.name]
     access = session_environment.access(tuple(need for lab in labs for need in lab.needs))
-    for lab in labs:
-        Runner(LabContext(access, lab)).reset()
+    names = {file.name, over.name if over else ""}
+    for lab in all_labs():
+        if lab.notebook in names:
+            Runner(LabContext(access, lab)).reset()
     return access
 
 

@@ -43,8 +43,8 @@ def name_of(fault: Fault) -> str:
 
 
 @pytest.fixture(scope="module")
-def runner_of(lab_context: Callable[[str], LabContext]) -> Callable[[str], Runner]:
-    """The runner of a lab; the lab begins from nothing."""
+def runner_of(lab_context: Callable[[str], LabContext]) -> Iterator[Callable[[str], Runner]]:
+    """The runner of a lab; the lab begins from nothing, and is removed at the end."""
     made: dict[str, Runner] = {}
 
     def runner(number: str) -> Runner:
@@ -53,7 +53,9 @@ def runner_of(lab_context: Callable[[str], LabContext]) -> Callable[[str], Runne
             made[number].reset()
         return made[number]
 
-    return runner
+    yield runner
+    for one in made.values():
+        one.reset()
 
 
 @pytest.fixture(scope="module")
