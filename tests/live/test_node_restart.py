@@ -17,7 +17,7 @@ from harness.lab.context import LabContext
 from harness.session.runner import Runner
 from harness.supply.engine import engine
 from labs.lab04_operator.database import works_as
-from labs.lab04_operator.objects import same, secret, values
+from labs.lab04_operator.objects import kv, same, secret, values
 from labs.lab04_operator.orders import lease_of, leases, log_in
 from tests.live.operator_resources import wait_rollout, wait_synced, wait_value
 
@@ -83,7 +83,7 @@ def test_after_a_restart_of_the_node_nothing_is_lost(lab: LabContext) -> None:
 
 
 def test_changes_arrive_as_before(lab: LabContext) -> None:
-    assert same(lab, "app", lab.secret("app"))
+    assert same(lab, "app", kv(lab, "shop/app")["password"])
     address = f"/v1/{lab.path('kv', 'data', 'shop/app')}"
     lab.http.post(address, json={"data": {"username": "shop", "password": lab.secret("app-2")}})
     wait_value(lab, "app", lab.secret("app-2"))
