@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from harness.base import tasks
 from harness.base.errors import GaveUp
 from harness.base.wait import wait_for
 
@@ -63,7 +64,8 @@ class KindProgram:
     def end(self) -> None:
         """End a kind that runs, with its children, or that is just about to be started."""
         self._ended.touch()
-        with suppress(GaveUp):
+        # In a task that has ended there is no waiting: then it is ended by force at once.
+        with suppress(GaveUp, tasks.Ended):
             wait_for("kind to end", lambda: not self._signal(signal.SIGTERM), timeout=GRACE_SECONDS)
         self._signal(signal.SIGKILL)
 

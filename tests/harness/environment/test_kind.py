@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.base import tasks
 from harness.base.wait import wait_for
 from harness.environment.kind import KindProgram
 
@@ -52,6 +53,16 @@ def test_it_ends_with_its_children(
     program.end()
     assert started.wait(10) == -9
     assert subprocess.run(["pgrep", "-r", "R,S,D", "-g", str(group)], check=False).returncode == 1
+
+
+def test_it_ends_in_a_task_that_has_ended_itself(
+    program: KindProgram, started: subprocess.Popen[bytes]
+) -> None:
+    end = tasks.End()
+    end.now()
+    with end.entered():
+        program.end()
+    assert started.wait(10) == -9
 
 
 def test_what_was_ended_before_it_began_does_not_begin(
