@@ -3,12 +3,9 @@
 import sys
 
 try:
-    from harness.cli.main import INTERRUPTED, main
-except KeyboardInterrupt:
-    # Ctrl-C while Python still reads the modules: nothing was begun, nothing is to be said.
-    sys.exit(130)
+    from harness.cli.main import main
 
-try:
     sys.exit(main())
-except KeyboardInterrupt:  # before `main` could listen
-    sys.exit(INTERRUPTED)
+except KeyboardInterrupt:
+    # While Python still read the modules: nothing was begun, nothing is to be said.
+    sys.exit(130)

@@ -26,6 +26,7 @@ from harness.clients.kube_objects import (
     Object,
     Objects,
     ObjectVerbs,
+    condition,
     here_document,
     message_of,
 )
@@ -183,12 +184,8 @@ class Kube(ObjectVerbs):
             found = self._quiet_get(pod, target)
             if not found:
                 return None
-            status = found.get("status") or {}
-            phase = status.get("phase")
-            ready = any(
-                c["type"] == "Ready" and c["status"] == "True"
-                for c in status.get("conditions") or []
-            )
+            phase = (found.get("status") or {}).get("phase")
+            ready = condition(found, "Ready").get("status") == "True"
             ended = phase in ("Succeeded", "Failed")
             if (state == "Ready" and ready) or phase == state:
                 return found

@@ -249,6 +249,12 @@ class ObjectVerbs:
         )
 
 
+def condition(found: Object | None, kind: str) -> Object:
+    """The object's condition of this type; {} when it has none, or is not there."""
+    conditions = ((found or {}).get("status") or {}).get("conditions") or []
+    return next((dict(one) for one in conditions if one["type"] == kind), {})
+
+
 def here_document(command: str, text: str) -> str:
     """The command with `text` as its standard input, so that a person can paste it."""
     end = "EOF"

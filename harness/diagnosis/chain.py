@@ -68,6 +68,11 @@ class Chain:
         return self.read(f"auth/{self.path.mount}/config")
 
     @cached_property
+    def nodes(self) -> list[dict[str, Any]]:
+        """The cluster's nodes."""
+        return list(self.lab.kube.list("Node"))
+
+    @cached_property
     def pod(self) -> dict[str, Any]:
         """The pod that the path names; {} when it names none, or there is none."""
         if not self.path.pod:

@@ -7,8 +7,7 @@ else.
 
 from __future__ import annotations
 
-from typing import Any
-
+from harness.clients.kube_objects import condition
 from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding, Link
 
@@ -40,20 +39,19 @@ def audit_is_on(chain: Chain) -> Finding | None:
 
 def node_takes_pods(chain: Chain) -> Finding | None:
     """The node is Ready and not cordoned."""
-    nodes = chain.lab.kube.list("Node")
-    for node in nodes:
+    for node in chain.nodes:
         name = node["metadata"]["name"]
         if (node.get("spec") or {}).get("unschedulable"):
             evidence = f"{name} is cordoned: no new pod is placed on it"
             hint = "kubectl cordon and kubectl drain leave a node so"
             return Finding(NODE, False, evidence, hint, f"kubectl uncordon {name}")
-        ready = _condition(node, "Ready")
+        ready = condition(node, "Ready")
         if ready.get("status") != "True":
             evidence = f"{name} is not Ready: {ready.get('reason')}: {ready.get('message')}"
             hint = f"docker exec {name} journalctl -u kubelet -n 20"
             run = f"docker exec {name} systemctl restart kubelet"
             return Finding(NODE, False, evidence, hint, run)
-    return Finding(NODE, True, "Ready, takes pods") if nodes else None
+    return Finding(NODE, True, "Ready, takes pods") if chain.nodes else None
 
 
 def dns_answers(chain: Chain) -> Finding | None:
@@ -68,11 +66,6 @@ def dns_answers(chain: Chain) -> Finding | None:
     scale = "kubectl -n kube-system scale deployment coredns --replicas=1"
     run = f"{scale}\nkubectl -n kube-system rollout status deployment coredns --timeout=60s"
     return Finding(DNS, False, evidence, "pods call Vault by its name", run)
-
-
-def _condition(found: dict[str, Any], name: str) -> dict[str, Any]:
-    conditions = (found.get("status") or {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == name), {})
 
 
 # The first two need Vault alone, the others a cluster that answers.

@@ -67,7 +67,7 @@ def _not_allowed_from(chain: Chain) -> str:
     if not bound:
         return ""
     networks = [ipaddress.ip_network(str(one), strict=False) for one in bound]
-    for node in chain.lab.kube.list("Node"):
+    for node in chain.nodes:
         for entry in (node.get("status") or {}).get("addresses") or []:
             if entry["type"] == "InternalIP":
                 address = ipaddress.ip_address(entry["address"])

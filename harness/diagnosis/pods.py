@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from harness.base.errors import LabError
+from harness.clients.kube_objects import condition
 from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding, Link
 
@@ -192,9 +193,9 @@ def _complaints(chain: Chain, pod: dict[str, Any]) -> Iterator[str]:
         ended = (state.get("state") or {}).get("terminated") or {}
         if ended.get("exitCode"):
             yield f"{state['name']} ended with status {ended['exitCode']} ({ended.get('reason')})"
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "PodScheduled" and condition["status"] != "True":
-            yield f"{condition.get('reason')}: {condition.get('message')}"
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled and scheduled["status"] != "True":
+        yield f"{scheduled.get('reason')}: {scheduled.get('message')}"
 
 
 def last_error(log: str) -> str:
@@ -216,8 +217,7 @@ def last_error(log: str) -> str:
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return condition(pod, "Ready").get("status") == "True"
 
 
 LINKS: tuple[Link, ...] = (pods_start, pod_reaches_vault)

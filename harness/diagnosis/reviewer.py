@@ -9,9 +9,7 @@ the rest is right, the token must be dead.
 
 from __future__ import annotations
 
-import base64
 import datetime
-import json
 import secrets
 from typing import Any
 
@@ -22,6 +20,7 @@ from harness.clients.kube import REQUEST_SECONDS, Kube
 from harness.diagnosis import commands
 from harness.diagnosis.chain import Chain, Finding
 from harness.diagnosis.commands import DELEGATOR
+from harness.lab.kit.tokens import claims
 
 REVIEWER = "reviewer"
 PROBE_ACCOUNT, PROBE_AUDIENCE = "default", "lab-diagnosis"
@@ -108,7 +107,8 @@ def _wrong_issuer(chain: Chain) -> Finding | None:
     given = str(chain.config.get("issuer") or "")
     if not given or chain.config.get("disable_iss_validation", True):
         return None
-    cluster = _issuer(chain.lab.kube.create_token(PROBE_ACCOUNT, namespace=chain.namespace))
+    token = chain.lab.kube.create_token(PROBE_ACCOUNT, namespace=chain.namespace)
+    cluster = str(claims(token)["iss"])
     if given == cluster:
         return None
     return Finding(
@@ -118,12 +118,6 @@ def _wrong_issuer(chain: Chain) -> Finding | None:
         "leave issuer out (disable_iss_validation is the default): the TokenReview tells more",
         commands.config(chain),
     )
-
-
-def _issuer(jwt: str) -> str:
-    """The issuer claim of a token (RFC 7519 section 4.1.1)."""
-    payload = jwt.split(".")[1]
-    return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["iss"])
 
 
 def _wrong_token(chain: Chain, said: str) -> Finding:

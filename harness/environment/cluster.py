@@ -21,7 +21,8 @@ from urllib3.exceptions import HTTPError
 from harness.base import process, tasks
 from harness.base.errors import LabError
 from harness.base.wait import wait_for
-from harness.clients.kube import Kube, KubeRefused, Object, Objects
+from harness.clients.kube import Kube, KubeRefused, Objects
+from harness.clients.kube_objects import condition
 from harness.controlplane import encryption
 from harness.controlplane.change import ControlPlane
 from harness.controlplane.contract import (
@@ -111,7 +112,7 @@ class Cluster:
         )
         wait_for(
             f"node {self.node_name} to be Ready",
-            lambda: _condition(kube.get("Node", self.node_name), "Ready"),
+            lambda: condition(kube.get("Node", self.node_name), "Ready").get("status") == "True",
             timeout=READY_SECONDS,
             explain=self.journal,
         )
@@ -189,7 +190,7 @@ def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> boo
     pod. And after a restart of the node, the API shows the pods' earlier state for a while.
     """
     return any(
-        _condition(pod, "Ready")
+        condition(pod, "Ready").get("status") == "True"
         and health(DNS_READY.format(pod=pod["metadata"]["name"]))[0] == HTTPStatus.OK
         for pod in pods
     )
@@ -198,8 +199,3 @@ def dns_is_ready(pods: Objects, health: Callable[[str], tuple[int, str]]) -> boo
 def _exec(node: str, command: list[str]) -> str:
     ended = process.in_container(node, command)
     return (ended.stdout + ended.stderr).decode(errors="replace")
-
-
-def _condition(found: Object | None, kind: str) -> bool:
-    conditions = ((found or {}).get("status") or {}).get("conditions") or []
-    return any(c["type"] == kind and c["status"] == "True" for c in conditions)

@@ -7,14 +7,12 @@ the notebooks run the same lines from their cells.
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.base import process
 from harness.base.process import CommandFailed
-from harness.base.redact import redact
 from harness.lab.context import LabContext
 from harness.lab.steps import Step
 from harness.lab.terminal import typed
@@ -46,21 +44,15 @@ def lines_of(step: Step, context: LabContext) -> list[str]:
 
 def paste(context: LabContext, lines: list[str]) -> None:
     """Give the lines to a shell as `./lab shell` starts it. Raises CommandFailed."""
-    ran = subprocess.run(
-        ["bash"],
-        input="\n".join(lines),
-        env={**os.environ, **context.shell_environment()},
-        capture_output=True,
-        text=True,
-        timeout=PASTE_SECONDS,
-        check=False,
-    )
-    if ran.returncode != 0:
+    environment = context.shell_environment()
+    try:
+        process.run(["bash"], env=environment, stdin="\n".join(lines), timeout=PASTE_SECONDS)
+    except CommandFailed as error:
         raise CommandFailed(
-            "what the step shows cannot be pasted: bash ended with an error",
-            status=ran.returncode,
-            output=redact(ran.stdout + ran.stderr),
-        )
+            f"what the step shows cannot be pasted: {error.what}",
+            status=error.status,
+            output=error.output,
+        ) from error
 
 
 class _Recorder(LabContext):

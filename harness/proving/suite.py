@@ -102,24 +102,24 @@ def shards() -> list[Shard]:
 
 def laptop(arguments: Sequence[str]) -> int:
     """Run the one stage that is a laptop with a current Docker; 0 when it passed, else 1."""
-    REPORTS.mkdir(exist_ok=True)
-    started = time.monotonic()
     # -s: it takes minutes, and shows what its person sees.
-    command = _pytest("laptop", "-v", "-s", "tests/laptop", "-m", "live", *arguments)
-    results = [_stage("laptop", command, chosen=arguments)]
-    _print(results, time.monotonic() - started)
-    return 0 if results[0].passed else 1
+    return _alone("laptop", ("-s", "tests/laptop"), arguments)
 
 
 def faults(supply: str, arguments: Sequence[str]) -> int:
     """Run the one stage that is the whole fault matrix; 0 when it passed, else 1."""
+    where = ("--lab-env", "faults", "--lab-supply", supply, "--lab-vault", "vault")
+    return _alone("faults", ("tests/live/test_faults.py", "--lab-faults", *where), arguments)
+
+
+def _alone(name: str, words: Sequence[str], arguments: Sequence[str]) -> int:
+    """Run one stage of live tests and no other; 0 when it passed, else 1."""
     REPORTS.mkdir(exist_ok=True)
     started = time.monotonic()
-    options = ("--lab-faults", "--lab-env", "faults", "--lab-supply", supply)
-    words = ("-v", "tests/live/test_faults.py", "-m", "live", *options, "--lab-vault", "vault")
-    results = [_stage("faults", _pytest("faults", *words, *arguments), chosen=arguments)]
-    _print(results, time.monotonic() - started)
-    return 0 if results[0].passed else 1
+    command = _pytest(name, "-v", *words, "-m", "live", *arguments)
+    result = _stage(name, command, chosen=arguments)
+    _print([result], time.monotonic() - started)
+    return 0 if result.passed else 1
 
 
 def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[str]) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
-from typing import Any
-
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
 from harness.lab.kit.kv import stored_sum
+from harness.lab.kit.tokens import claims
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import (
     AGENT,
@@ -27,13 +24,6 @@ IDENTITY = "/var/run/secrets/vault.hashicorp.com/serviceaccount/token"
 def strict_namespace(lab: LabContext) -> str:
     """A namespace of this lab that is held to the level restricted."""
     return lab.path("restricted")
-
-
-def claims(token: str) -> dict[str, Any]:
-    """What a JWT says about itself; nothing is verified here."""
-    part = token.split(".")[1] if token.count(".") == 2 else ""
-    text = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) or b"{}"
-    return dict(json.loads(text))
 
 
 @injector.step(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext, LoginPath
-from harness.lab.kit import kubernetes_auth
 from harness.lab.kit.kubernetes_auth import expect_role, logged_in
 from labs.lab03_injector.lab import injector
 from labs.lab03_injector.pods import API_AUDIENCE
@@ -23,26 +22,6 @@ def way_in(lab: LabContext, role: str = "app") -> LoginPath:
         reviewer="reviewer",
         secret=lab.path("kv", "data", "app"),
         fields=("password",),
-    )
-
-
-def make_role(
-    lab: LabContext,
-    name: str,
-    policies: list[str],
-    *,
-    namespace: str = "",
-    audience: str = API_AUDIENCE,
-) -> None:
-    """A role of this lab's auth method for the service account `app`."""
-    kubernetes_auth.make_role(
-        lab,
-        name,
-        policies=policies,
-        namespaces=[namespace or lab.namespace],
-        audience=audience,
-        ttl="20m",
-        max_ttl="1h",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import Entry, GaveUp, LabContext, LoginPath, Object
+from harness.lab.kit.kv import stored
 from harness.lab.kit.pods import file_sum
 
 SOON_SECONDS = 15.0
@@ -55,8 +56,7 @@ def login_path(lab: LabContext) -> str:
 def wanted_sum(lab: LabContext, way: Way) -> str:
     """The SHA-256 of the password as it is stored for this way; "" when it is not there."""
     if way.in_vault:
-        answer = lab.http.get(f"/v1/{secret_path(lab, way)}", allow={404})
-        value = ((answer.json().get("data") or {}).get("data") or {}).get("password", "")
+        value: str = stored(lab, f"shop/{way.name}")
     else:
         value = secret_value(lab, way.name)
     return lab.fingerprint(value) if value else ""

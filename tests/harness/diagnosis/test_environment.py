@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from harness.diagnosis import reviewer
 from harness.diagnosis.explain import Finding, diagnose, first_cause
 from harness.lab.context import LabContext
 from harness.lab.login_path import LoginPath
-from tests.fakes.chain import MOUNT, ROLE, ROLE_PATH, FakeLab, tls_server
+from tests.fakes.chain import MOUNT, ROLE, ROLE_PATH, FakeLab
 
 Data = dict[str, Any]
 WAY = LoginPath(mount=MOUNT, role=ROLE, service_account="app")
 ADDRESS = {"type": "InternalIP", "address": "172.18.0.3"}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    folder = tmp_path_factory.mktemp("vault")
-    with tls_server(folder) as port:
-        yield folder, port
-
-
-@pytest.fixture
-def lab(served: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> FakeLab:
-    monkeypatch.setattr(reviewer, "may_review", lambda *_: True)
-    return FakeLab(*served)
 
 
 def cause(lab: FakeLab) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,6 @@ from tests.fakes.chain import (
     ROLE_PATH,
     SECRET,
     FakeLab,
-    tls_server,
 )
 
 WAY = LoginPath(
@@ -37,19 +36,6 @@ WAY = LoginPath(
     secret=SECRET,
     fields=("password",),
 )
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    folder = tmp_path_factory.mktemp("vault")
-    with tls_server(folder) as port:
-        yield folder, port
-
-
-@pytest.fixture
-def lab(served: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> FakeLab:
-    monkeypatch.setattr(reviewer, "may_review", lambda *_: True)
-    return FakeLab(*served)
 
 
 def found(lab: FakeLab, way: LoginPath = WAY) -> list[Finding]:

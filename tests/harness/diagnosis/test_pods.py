@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from harness import integrations
-from harness.diagnosis import reviewer
 from harness.diagnosis.explain import Finding, diagnose, first_cause
 from harness.diagnosis.pods import last_error, meaning
 from harness.integrations import operator as operators
 from harness.lab.context import LabContext
 from harness.lab.login_path import LoginPath
-from tests.fakes.chain import MOUNT, ROLE, SECRET, FakeLab, tls_server
+from tests.fakes.chain import MOUNT, ROLE, SECRET, FakeLab
 from tests.fakes.cluster import FakeKube
 
 Data = dict[str, Any]
@@ -41,20 +38,11 @@ class TalkingKube(FakeKube):
         return self.answer
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    folder = tmp_path_factory.mktemp("vault")
-    with tls_server(folder) as port:
-        yield folder, port
-
-
 @pytest.fixture
-def lab(served: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> FakeLab:
-    monkeypatch.setattr(reviewer, "may_review", lambda *_: True)
-    made = FakeLab(*served)
-    made.kube = TalkingKube(made.cluster, made.namespace)
-    pod(made, READY)
-    return made
+def lab(lab: FakeLab) -> FakeLab:
+    lab.kube = TalkingKube(lab.cluster, lab.namespace)
+    pod(lab, READY)
+    return lab
 
 
 def pod(lab: FakeLab, status: Data, created: str = "2026-01-02T00:00:00Z") -> None:

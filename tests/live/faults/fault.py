@@ -7,13 +7,12 @@ command that repairs the environment) and KEPT (a folder for what was there befo
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from dataclasses import dataclass
 
 import pytest
 
+from harness.base import process
 from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.base.redact import redact
@@ -141,21 +140,14 @@ def typed(lab: LabContext, script: str) -> None:
     """Run lines of bash as in `./lab shell`; what fails is an error of the matrix itself."""
     name, kept = lab.access.name, lab.folder / "faults"
     kept.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ran = subprocess.run(
-        ["bash", "-e", "-o", "pipefail", "-c", script],
-        cwd=CHECKOUT,
-        env={
-            **os.environ,
-            **lab.shell_environment(),
-            "VAULT_NAME": f"kube-vault-labs-{name}-vault",
-            "LAB_UP": f"./lab up --env {name}",
-            "KEPT": str(kept),
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS,
-        check=False,
-    )
-    if ran.returncode != 0:
-        pytest.fail(redact(f"{script}\nended with {ran.returncode}:\n{ran.stdout}{ran.stderr}"))
+    variables = {
+        **lab.shell_environment(),
+        "VAULT_NAME": f"kube-vault-labs-{name}-vault",
+        "LAB_UP": f"./lab up --env {name}",
+        "KEPT": str(kept),
+    }
+    bash = ["bash", "-e", "-o", "pipefail", "-c", script]
+    try:
+        process.run(bash, cwd=CHECKOUT, env=variables, timeout=COMMAND_SECONDS)
+    except process.CommandFailed as error:
+        pytest.fail(redact(f"{script}\n{error}"))
