@@ -1,4 +1,4 @@
-"""The kubernetes auth method, set up as lab 01 teaches it, for the labs that build on it.
+"""The kubernetes auth method of a lab, as its checks look at it.
 
 Vault lets the cluster review each token that logs in (TokenReview). It asks with the token
 of the service account `reviewer`. The method of a lab is at `lab.path("kubernetes")`; its
@@ -13,12 +13,7 @@ from contextlib import contextmanager
 from harness.base.redact import Secret
 from harness.clients.kube import Object
 from harness.lab.context import LabContext
-from harness.lab.kit.pods import service_account
 from harness.lab.steps import expect
-
-REVIEWER = "reviewer"
-# A lab is done in an hour; a token that outlives the day would only be one more secret.
-REVIEWER_SECONDS = 24 * 3600
 
 
 def delegator(lab: LabContext, account: str) -> Object:
@@ -34,50 +29,6 @@ def delegator(lab: LabContext, account: str) -> Object:
         },
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": lab.namespace}],
     }
-
-
-def trust_cluster(lab: LabContext) -> None:
-    """Enable the auth method and let it ask the cluster whose token it is given."""
-    lab.kube.apply(service_account(REVIEWER))
-    lab.kube.apply(delegator(lab, REVIEWER))
-    method = lab.path("kubernetes")
-    lab.http.post(f"/v1/sys/auth/{method}", json={"type": "kubernetes"})
-    lab.http.post(
-        f"/v1/auth/{method}/config",
-        json={
-            "kubernetes_host": lab.access.api_server,
-            "kubernetes_ca_cert": lab.kube.ca_certificate(),
-            "token_reviewer_jwt": lab.kube.create_token(REVIEWER, seconds=REVIEWER_SECONDS),
-        },
-    )
-
-
-def make_role(
-    lab: LabContext,
-    name: str,
-    *,
-    policies: Sequence[str],
-    account: str = "app",
-    namespaces: Sequence[str] = (),
-    audience: str = "vault",
-    ttl: str = "10m",
-    max_ttl: str = "",
-) -> None:
-    """A role of the method for one service account; in the lab's namespace if none is named.
-
-    `ttl` and `max_ttl` are the life of a token that it grants, as Vault writes it ("10m").
-    """
-    lab.http.post(
-        f"/v1/auth/{lab.path('kubernetes')}/role/{name}",
-        json={
-            "bound_service_account_names": [account],
-            "bound_service_account_namespaces": list(namespaces) or [lab.namespace],
-            "audience": audience,
-            "token_policies": list(policies),
-            "token_ttl": ttl,
-            **({"token_max_ttl": max_ttl} if max_ttl else {}),
-        },
-    )
 
 
 def expect_role(

@@ -36,12 +36,6 @@ def confined() -> Object:
     }
 
 
-def service_account(name: str, namespace: str = "") -> Object:
-    """A ServiceAccount: an identity and nothing else; in the lab's namespace if none is named."""
-    where = {"namespace": namespace} if namespace else {}
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, **where}}
-
-
 def from_secret(variable: str, secret: str, key: str) -> Any:
     """An environment variable that is filled from a Secret when the container starts."""
     return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

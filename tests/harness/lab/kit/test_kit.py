@@ -10,12 +10,10 @@ import pytest
 from harness.base.errors import CheckFailed
 from harness.base.redact import Secret
 from harness.lab.context import LabContext
-from harness.lab.kit import jwt_auth, kubernetes_auth
+from harness.lab.kit import kubernetes_auth
 from harness.lab.kit.drawing import ALARM, Arrow, draw_sequence
 from harness.lab.steps import listening
 from tests.fakes import toylab
-
-CA = "-----BEGIN CERTIFICATE-----\nthe cluster's\n-----END CERTIFICATE-----\n"
 
 
 class Answer:
@@ -52,26 +50,16 @@ class Recorder:
 
 
 class Cluster:
-    """Stands for Kube: keeps what is applied, makes tokens that say what was asked for."""
-
-    def __init__(self) -> None:
-        self.applied: list[Any] = []
-
-    def apply(self, manifest: Any) -> None:
-        self.applied.append(manifest)
-
-    def ca_certificate(self) -> str:
-        return CA
+    """Stands for Kube: makes tokens that say what was asked for."""
 
     def create_token(self, account: str, audience: str = "", seconds: int = 600) -> Secret:
         return Secret(f"token-of-{account}-for-{audience}-{seconds}")
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabContext:
+def lab(tmp_path: Path) -> LabContext:
     context = LabContext(toylab.access(tmp_path), toylab.toy)
     context.__dict__.update(http=Recorder(), kube=Cluster())
-    monkeypatch.setattr(LabContext, "run", lambda *_, **__: '{"issuer": "https://the-cluster"}')
     return context
 
 
@@ -80,30 +68,18 @@ def written(lab: LabContext) -> dict[str, Any]:
     return found
 
 
-def applied(lab: LabContext) -> list[Any]:
-    found: list[Any] = lab.kube.applied  # type: ignore[attr-defined] # the cluster above
-    return found
+def make_role(lab: LabContext, policies: list[str]) -> None:
+    written(lab)["/v1/auth/lab90-kubernetes/role/app"] = {
+        "bound_service_account_names": ["app"],
+        "bound_service_account_namespaces": ["lab90"],
+        "audience": "vault",
+        "token_policies": policies,
+    }
 
 
-def test_the_method_asks_the_cluster_with_a_reviewer_of_the_labs_own(lab: LabContext) -> None:
-    kubernetes_auth.trust_cluster(lab)
-    assert written(lab)["/v1/sys/auth/lab90-kubernetes"] == {"type": "kubernetes"}
-    config = written(lab)["/v1/auth/lab90-kubernetes/config"]
-    assert config["kubernetes_ca_cert"] == CA
-    assert config["token_reviewer_jwt"] == "token-of-reviewer-for--86400"
-    account, binding = applied(lab)
-    assert account["metadata"] == {"name": "reviewer"}
-    assert binding["metadata"]["name"] == "lab90-reviewer"
-    assert binding["roleRef"]["name"] == "system:auth-delegator"
-    assert binding["subjects"][0]["namespace"] == "lab90"
-
-
-def test_a_role_that_was_made_is_what_the_check_expects(lab: LabContext) -> None:
+def test_a_role_that_is_as_it_should_be_is_what_the_check_expects(lab: LabContext) -> None:
     policies = ["lab90-a", "lab90-b"]
-    kubernetes_auth.make_role(lab, "app", policies=policies, ttl="5m", max_ttl="1h")
-    role = written(lab)["/v1/auth/lab90-kubernetes/role/app"]
-    assert (role["token_ttl"], role["token_max_ttl"]) == ("5m", "1h")
-    assert role["bound_service_account_namespaces"] == ["lab90"]
+    make_role(lab, policies)
     heard: list[str] = []
     with listening(heard.append):
         # Vault may give the names back in another order.
@@ -125,7 +101,7 @@ def test_a_role_that_grants_other_things_is_named_by_its_field(
 ) -> None:
     with pytest.raises(CheckFailed, match="lab90-kubernetes has a role app"):
         kubernetes_auth.expect_role(lab, "app", policies=["lab90-a"])
-    kubernetes_auth.make_role(lab, "app", policies=["lab90-a"])
+    make_role(lab, ["lab90-a"])
     written(lab)["/v1/auth/lab90-kubernetes/role/app"][field] = value
     with pytest.raises(CheckFailed, match=f"the role app has {field} ="):
         kubernetes_auth.expect_role(lab, "app", policies=["lab90-a"])
@@ -142,19 +118,6 @@ def test_a_login_of_a_check_leaves_no_token_behind(lab: LabContext) -> None:
         kubernetes_auth.logged_in(lab, "app"),
     ):
         pytest.fail("nobody is logged in")
-
-
-def test_the_jwt_method_can_be_set_up_in_another_vault(lab: LabContext) -> None:
-    other: Any = Recorder()
-    jwt_auth.trust_issuer(lab, other)
-    jwt_auth.make_role(lab, "shop", policies=["lab90-pay"], account="shop", ttl="1h", vault=other)
-    assert written(lab) == {}
-    assert other.written["/v1/auth/lab90-jwt/config"]["bound_issuer"] == "https://the-cluster"
-    role = other.written["/v1/auth/lab90-jwt/role/shop"]
-    assert role["bound_subject"] == "system:serviceaccount:lab90:shop"
-    assert role["bound_audiences"] == ["vault"]
-    (binding,) = applied(lab)
-    assert binding["subjects"][0]["name"] == "system:unauthenticated"
 
 
 def test_a_drawing_is_a_picture_that_grows_with_its_rows(tmp_path: Path) -> None:
