@@ -8,6 +8,7 @@ Ctrl-C can end.
 
 from __future__ import annotations
 
+import contextvars
 import os
 import shlex
 import signal
@@ -16,7 +17,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from harness.base import tasks
 from harness.base.errors import GaveUp
 from harness.base.wait import wait_for
 
@@ -62,22 +62,43 @@ class KindProgram:
         return self.path
 
     def end(self) -> None:
-        """End a kind that runs, with its children, or that is just about to be started."""
+        """End a kind that runs, with its children, or that is just about to be started.
+
+        Returns when none of them runs any more, after twice the grace at the latest.
+        """
         self._ended.touch()
-        # In a task that has ended there is no waiting: then it is ended by force at once.
-        with suppress(GaveUp, tasks.Ended):
-            wait_for("kind to end", lambda: not self._signal(signal.SIGTERM), timeout=GRACE_SECONDS)
-        self._signal(signal.SIGKILL)
+        # The number is read once: when kind is gone, `forget` is called while a child still runs.
+        group = self._group()
+        if group is None:
+            return
+        # A context of its own: in a task that has ended, there is no waiting.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if contextvars.Context().run(_ended_by, number, group):
+                return
 
     def forget(self) -> None:
         """After kind has ended: its number may soon be another process's."""
         self._number.unlink(missing_ok=True)
         self._ended.unlink(missing_ok=True)
 
-    def _signal(self, number: signal.Signals) -> bool:
-        """Signal kind's process group; False when there is none."""
+    def _group(self) -> int | None:
+        """The number of kind's process group; None when kind was not started."""
         try:
-            os.killpg(int(self._number.read_text(encoding="ascii")), number)
+            return int(self._number.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            return False
-        return True
+            return None
+
+
+def _ended_by(number: signal.Signals, group: int) -> bool:
+    """Signal the process group; True when it is gone within the grace."""
+
+    def gone() -> bool:
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            return True
+        return False
+
+    with suppress(GaveUp):
+        return wait_for("kind to end", gone, timeout=GRACE_SECONDS, every=0.05)
+    return False

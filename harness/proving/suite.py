@@ -28,6 +28,7 @@ from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.environment import diagnostics
 from harness.environment.environment import Environment
+from harness.proving import failures
 from harness.supply.offline.gobuild import available_gib
 
 REPORTS = CHECKOUT / "reports"
@@ -223,5 +224,8 @@ def _print(results: list[Result], seconds: float) -> None:
     table.add_row("in all", "", f"{seconds:.0f}s")
     _messages.print(table)
     if not all(result.passed for result in results):
+        # Once more, at the end: of a long log, the end is what a person or a CI page shows.
+        for line in failures.told(REPORTS):
+            _messages.print(line, markup=False)
         where = Path(REPORTS.name)
         _messages.print(f"reports and diagnostics are in {where}/", style="red")

@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 import requests
 
-from harness.base.errors import EnvironmentLacks
+from harness.base.errors import EnvironmentLacks, GaveUp
 from harness.base.paths import CHECKOUT
 from harness.base.wait import wait_for
 from harness.lab.access import Access
@@ -29,6 +30,7 @@ from tests.fakes import toylab
 from tests.live import chromium
 
 NOTEBOOK_SECONDS = 900.0
+MENU_ATTEMPTS = 3
 
 # The notebook's own words: steps that are done, or the mark of an error.
 OUTPUTS = (
@@ -130,6 +132,20 @@ def first_lab(lab_context: Callable[[str], LabContext]) -> Lab:
     return lab
 
 
+def _run_all_cells(page: chromium.Page) -> None:
+    """Choose it in the menu, again if need be: a menu that is still drawn swallows the click."""
+    for attempt in range(MENU_ATTEMPTS):
+        page.call("Input.dispatchKeyEvent", type="keyDown", key="Escape", code="Escape")
+        # Focus first: menus act on the notebook that has it.
+        page.click(".jp-Notebook .jp-MarkdownOutput", timeout=120)
+        wait_for("the kernel to be connected and idle", lambda: page.evaluate(READY), timeout=120)
+        page.click(".lm-MenuBar-itemLabel", "Run")
+        page.click(".lm-Menu-itemLabel", "Run All Cells")
+        with suppress(GaveUp) if attempt < MENU_ATTEMPTS - 1 else nullcontext():
+            wait_for("the cells to be queued", lambda: page.evaluate(QUEUED), timeout=30)
+            return
+
+
 def test_a_browser_runs_all_cells_and_the_last_check_passes(
     environment: Access, first_lab: Lab, page: chromium.Page, tmp_path: Path
 ) -> None:
@@ -141,12 +157,7 @@ def test_a_browser_runs_all_cells_and_the_last_check_passes(
     server = jupyter.start(environment, first_lab)
     try:
         page.open(server.url)
-        # Focus first: menus act on the notebook that has it.
-        page.click(".jp-Notebook .jp-MarkdownOutput", timeout=120)
-        wait_for("the kernel to be connected and idle", lambda: page.evaluate(READY), timeout=120)
-        page.click(".lm-MenuBar-itemLabel", "Run")
-        page.click(".lm-Menu-itemLabel", "Run All Cells")
-        wait_for("the cells to be queued", lambda: page.evaluate(QUEUED), timeout=60)
+        _run_all_cells(page)
 
         checked = [step.number for step in first_lab.steps if not step.observe]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,3 +74,20 @@ def test_what_was_ended_before_it_began_does_not_begin(
     assert (tmp_path / "log").read_text("utf-8") == "ended before it had begun\n"
     program.forget()
     assert {file.name for file in tmp_path.iterdir()} == {"kind", "real kind", "log"}
+
+
+def test_a_child_that_outlives_it_is_ended_too(program: KindProgram, tmp_path: Path) -> None:
+    # kind itself ends when it is asked to, and its bring-up is over then; its child stays.
+    (tmp_path / "real kind").write_text(
+        "#!/bin/sh\n(trap '' TERM; echo in; while :; do sleep 0.1; done) &\nwait\n", "ascii"
+    )
+    with subprocess.Popen([program.path, "create"]) as process:
+        wait_for("its child", (tmp_path / "log").exists)
+        wait_for("its child", lambda: "in" in (tmp_path / "log").read_text("utf-8"))
+        ending = threading.Thread(target=program.end)
+        ending.start()
+        assert process.wait(10) == -15
+        program.forget()
+        ending.join(10)
+    left = subprocess.run(["pgrep", "-r", "R,S,D", "-g", str(process.pid)], check=False)
+    assert left.returncode == 1
