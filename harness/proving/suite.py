@@ -28,7 +28,7 @@ from harness.base.errors import LabError
 from harness.base.paths import CHECKOUT
 from harness.environment import diagnostics
 from harness.environment.environment import Environment
-from harness.proving import failures
+from harness.proving import junit
 from harness.supply.offline.gobuild import available_gib
 
 REPORTS = CHECKOUT / "reports"
@@ -115,7 +115,7 @@ def faults(supply: str, arguments: Sequence[str]) -> int:
 
 def _alone(name: str, words: Sequence[str], arguments: Sequence[str]) -> int:
     """Run one stage of live tests and no other; 0 when it passed, else 1."""
-    REPORTS.mkdir(exist_ok=True)
+    _begin_reports()
     started = time.monotonic()
     command = _pytest(name, "-v", *words, "-m", "live", *arguments)
     result = _stage(name, command, chosen=arguments)
@@ -125,8 +125,7 @@ def _alone(name: str, words: Sequence[str], arguments: Sequence[str]) -> int:
 
 def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[str]) -> int:
     """Run the stages; return 0 when all passed, 1 otherwise. `kubernetes` is a release."""
-    shutil.rmtree(REPORTS, ignore_errors=True)
-    REPORTS.mkdir()
+    _begin_reports()
     started = time.monotonic()
     unit = _pytest("unit", "-q", "tests", "-m", "not live", "-n", "auto", *arguments)
     results = [
@@ -150,6 +149,12 @@ def run(quick: bool, supply: str, kubernetes: str | None, arguments: Sequence[st
             results += _live(todo, common, arguments)
     _print(results, time.monotonic() - started)
     return 0 if all(result.passed for result in results) else 1
+
+
+def _begin_reports() -> None:
+    """An empty folder: what an earlier run left would be taken for this one's."""
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir()
 
 
 def _live(todo: Sequence[Shard], options: Sequence[str], arguments: Sequence[str]) -> list[Result]:
@@ -223,9 +228,14 @@ def _print(results: list[Result], seconds: float) -> None:
     table.add_section()
     table.add_row("in all", "", f"{seconds:.0f}s")
     _messages.print(table)
+    slow = Table("stage", "slowest tests", "time", title_justify="left")
+    for stage, test, took in junit.slowest(REPORTS):
+        slow.add_row(stage, test, f"{took:.0f}s")
+    if slow.row_count:
+        _messages.print(slow)
     if not all(result.passed for result in results):
         # Once more, at the end: of a long log, the end is what a person or a CI page shows.
-        for line in failures.told(REPORTS):
+        for line in junit.failures(REPORTS):
             _messages.print(line, markup=False)
         where = Path(REPORTS.name)
         _messages.print(f"reports and diagnostics are in {where}/", style="red")
