@@ -35,7 +35,7 @@ WIDEST = 100
 # What follows the lab that `lab run` tells without a name.
 WAYS_ON = (
     "Each way has a lab of its own: ./lab run 01 (HTTP API), 02 (CSI), 03 (injector), "
-    "04 (operator), 00 (what a Secret is); ./lab run all tells them all."
+    "04 (operator), 00 (what a Secret is), 06 (encryption at rest); ./lab run all tells them all."
 )
 
 

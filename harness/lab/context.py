@@ -173,7 +173,7 @@ class LabContext(Terminal):
 
     @cached_property
     def control_plane(self) -> ControlPlane:
-        """The API server's settings, and what etcd holds (lab 00)."""
+        """The API server's settings, and what etcd holds (labs 00 and 06)."""
         from harness.controlplane.change import ControlPlane
 
         return ControlPlane(

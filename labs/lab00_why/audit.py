@@ -1,4 +1,4 @@
-"""Step 12: who read it."""
+"""Step 6: who read it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext
-from labs.lab00_why.encrypt import write
-from labs.lab00_why.etcd import ask_etcd, etcd_key
+from harness.lab.kit.etcd import etcd_key
+from labs.lab00_why.encoding import secret_manifest
+from labs.lab00_why.etcd import ask_etcd
 from labs.lab00_why.lab import why
 from labs.lab00_why.pods import make_pod
 
@@ -95,6 +96,7 @@ def kubelet(lab: LabContext) -> str:
 
 @why.step(
     "Who read it?",
+    minutes=4,
     hints=[
         "The Secret ledger, a pod clerk with a service account that may get and list Secrets "
         "(`may_read_secrets(lab)`, `make_pod(lab, CLERK, account=CLERK)`). Let it read before "
@@ -130,7 +132,7 @@ def who_read_it(lab: LabContext) -> None:
     writes *before* it answers, with the identity of the pod, and can find an answer by its
     content (lab 01).
     """
-    write(lab, LEDGER)
+    lab.kube.apply(secret_manifest(lab, LEDGER, password=lab.secret(LEDGER)))
     lab.kube.apply(may_read_secrets(lab))
     lab.kube.apply(make_pod(lab, CLERK, account=CLERK))
     lab.kube.wait_for_pod(CLERK)

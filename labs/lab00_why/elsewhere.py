@@ -95,6 +95,7 @@ def would_be_created(lab: LabContext, manifest: Any) -> str:
 
 @why.step(
     "Read it without the right to",
+    minutes=5,
     hints=[
         "Kubelet fetches a Secret for a pod, and nobody asks whether the author of the pod may "
         "read it. Give an account create and get on pods, and get on pods/log, nothing else; then "

@@ -46,6 +46,7 @@ def applied_password(secret: Any) -> str:
 
 @why.step(
     "Decode it",
+    minutes=3,
     hints=[
         "Two Secrets with the same password, `lab.secret('app')`, made in two ways: one by "
         "`kubectl apply` of a manifest, one by `kubectl create secret generic`. "

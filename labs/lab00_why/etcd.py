@@ -7,28 +7,12 @@ import json
 from typing import Any
 
 from harness import expect
-from harness.lab.api import LabContext, redact
+from harness.lab.api import LabContext
+from harness.lab.kit.etcd import etcd_key, readable
 from labs.lab00_why.lab import why
 
 READER = "etcd-reader"
 PKI = "/etc/kubernetes/pki"
-SHOWN = 120
-
-
-def etcd_key(lab: LabContext, name: str, kind: str = "secrets") -> str:
-    """Where etcd keeps an object of this lab's namespace."""
-    return f"/registry/{kind}/{lab.namespace}/{name}"
-
-
-def raw(lab: LabContext, name: str, kind: str = "secrets") -> bytes:
-    """What etcd holds for it, byte by byte; b"" for nothing."""
-    return lab.control_plane.raw(etcd_key(lab, name, kind))
-
-
-def readable(value: bytes, most: int = SHOWN) -> str:
-    """The first bytes as text: what is no text becomes a dot, what is secret is masked."""
-    text = redact("".join(chr(byte) if 32 <= byte < 127 else "·" for byte in value))
-    return text[:most] + (" …" if len(text) > most else "")
 
 
 def reader_pod(lab: LabContext) -> Any:
@@ -83,6 +67,7 @@ curl -sS --fail-with-body --cacert /pki/etcd/ca.crt --cert /pki/etcd/server.crt 
 
 @why.step(
     "Look into etcd",
+    minutes=3,
     hints=[
         "etcd takes the client certificates that lie on its node, in /etc/kubernetes/pki/etcd. A "
         "pod with hostNetwork and a hostPath volume of that folder has all that it takes: "
@@ -109,7 +94,9 @@ def look_into_etcd(lab: LabContext) -> None:
     masked below, because this lab masks what it knows to be secret. etcd does not.)
 
     The keys are paths: `/registry/secrets/NAMESPACE/NAME`. They tell every Secret's name, and
-    they stay readable whatever you will switch on later.
+    they stay readable when the values are encrypted.
+
+    Encrypting them is possible: lab 06 does it, for people who run clusters.
     """
     lab.kube.apply(
         {

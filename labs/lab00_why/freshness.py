@@ -1,4 +1,4 @@
-"""Step 11: how soon a changed Secret reaches a process."""
+"""Step 5: how soon a changed Secret reaches a process."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ def arrival(lab: LabContext, name: str) -> float:
 
 @why.step(
     "Change it, and wait",
+    minutes=4,
     hints=[
         "Make the pods first, change the Secret when they run, then look into them. Three places "
         "in a pod: a variable, a volume at /secrets, one file by subPath as /single/password.",

@@ -7,7 +7,7 @@ from harness import Lab
 why = Lab(
     "00",
     "Kubernetes Secrets are not really secret",
-    minutes=60,
+    minutes=25,
     needs=("control-plane",),
     snapshots=("control_plane",),
     goal="What protects a Kubernetes Secret, what does not, and what Vault adds: every claim is "
@@ -15,9 +15,9 @@ why = Lab(
     remember=(
         "base64 is an encoding. Who may get, list or watch a Secret, or create a pod beside it, "
         "has its value.",
-        "Without encryption at rest a Secret lies in etcd in the clear, and in every backup.",
-        "Encryption at rest protects the disk, not the API: whoever may read gets plain text.",
-        "A key is dropped last: first add, then write with it, then rewrite all, then remove.",
-        "Who read a Secret can be told only if an audit policy was there before.",
+        "A Secret lies in etcd, and in all its backups, in the clear until you encrypt it. "
+        "Encryption protects the disk, not the API (lab 06).",
+        "A volume follows a change within 90 seconds; a variable and a subPath do not.",
+        "Kubernetes can say who read a Secret only if an audit policy was there before.",
     ),
 )

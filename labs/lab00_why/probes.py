@@ -1,7 +1,7 @@
 """What Vault does about each weakness that this lab has shown: small tries, each measured.
 
 Each function does one thing with the environment's Vault, under names of this lab, and
-returns what it saw, for the table of step 13. The two readers are tokens with a policy of
+returns what it saw, for the table of step 7. The two readers are tokens with a policy of
 their own and nothing else, as a login would give them to two applications.
 """
 

@@ -21,6 +21,7 @@ def try_reading(lab: LabContext, account: str, *ways: str) -> None:
 
 @why.step(
     "Who can read it",
+    minutes=4,
     hints=[
         "RBAC has three verbs for reading: get, list, watch. Give each to a service account of "
         "its own (getter, lister, watcher) and see what `kubectl --as "

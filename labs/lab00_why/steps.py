@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from labs.lab00_why.audit import who_read_it
-from labs.lab00_why.ciphers import other_ciphers
 from labs.lab00_why.elsewhere import read_without_get
 from labs.lab00_why.encoding import decode_it
-from labs.lab00_why.encrypt import encrypt_at_rest
 from labs.lab00_why.etcd import look_into_etcd
 from labs.lab00_why.freshness import env_volume_subpath
-from labs.lab00_why.kms import use_vault_transit
 from labs.lab00_why.lab import why
-from labs.lab00_why.outage import vault_goes_away
-from labs.lab00_why.promise import what_it_does_not_do
 from labs.lab00_why.readers import who_can_read
-from labs.lab00_why.rotation import rotate_the_key
 from labs.lab00_why.table import why_vault
 
 why.sequence(
@@ -22,12 +16,6 @@ why.sequence(
     who_can_read,
     read_without_get,
     look_into_etcd,
-    encrypt_at_rest,
-    other_ciphers,
-    rotate_the_key,
-    use_vault_transit,
-    vault_goes_away,
-    what_it_does_not_do,
     env_volume_subpath,
     who_read_it,
     why_vault,

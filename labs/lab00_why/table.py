@@ -1,4 +1,4 @@
-"""Step 13: why Vault, as a table made of what was measured."""
+"""Step 7: why Vault, as a table made of what was measured."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def show_table(verdict: Verdict) -> None:
 
 @why.step(
     "Why Vault",
+    minutes=2,
     hints=[
         "Each answer that Vault gives in the table is tried here. It takes a key/value engine "
         "at `lab00-kv` (version 2), a CA at `lab00-pki` with a role `web`, and a policy for "
@@ -60,7 +61,7 @@ def why_vault(lab: LabContext) -> None:
     Nothing in it is claimed. The left side is filled in from what the earlier steps have
     measured; a step that was not done leaves its cell empty. The right side is measured
     now, with two readers (*shop* and *billing*) that have a policy each. Every cell names the
-    steps that prove it, here or in labs 01 to 04.
+    steps that prove it, here or in another lab.
 
     Vault has a price that no table shows: it is one more system to run, everybody depends
     on it, and its own first secret, the unseal key, has to be kept somewhere else. What

@@ -160,13 +160,13 @@ ROWS = (
         "On the disk",
         Cell(
             "In the clear: etcd gave the value, and the names of {etcd[names]} Secrets, to whoever "
-            "has its certificate. Encryption had to be set up, and {encrypt[rewritten]} Secrets "
-            "written again; the API hands them out as before.",
+            "has its certificate. You can encrypt there; the API still hands Secrets out "
+            "as before.",
             (
                 "00.look_into_etcd",
-                "00.encrypt_at_rest",
-                "00.use_vault_transit",
-                "00.what_it_does_not_do",
+                "06.encrypt_at_rest",
+                "06.use_vault_transit",
+                "06.what_it_does_not_do",
             ),
         ),
         Cell(
@@ -185,8 +185,9 @@ ROWS = (
             ("00.who_read_it", "00.read_without_get"),
         ),
         Cell(
-            "Vault tells: {vault[audit][who]} was refused to {vault[audit][operation]} "
-            "{vault[audit][path]}; {vault[audit][values]} values stand in the log.",
+            "Vault tells, once somebody has enabled its audit log: {vault[audit][who]} was refused "
+            "to {vault[audit][operation]} {vault[audit][path]}; {vault[audit][values]} values "
+            "stand in the log.",
             (HERE, "01.read_the_audit_log", "02.what_vault_sees", "04.follow_the_traces"),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Step 6: the other local ciphers, byte by byte."""
+"""Step 2: the other local ciphers, byte by byte."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.control_plane import writer_of
-from labs.lab00_why.encrypt import configuration, expect_value, expect_writer, tell, write
-from labs.lab00_why.etcd import etcd_key, raw, readable
-from labs.lab00_why.lab import why
+from harness.lab.kit.etcd import etcd_key, raw, readable
+from labs.lab06_encryption.encrypt import configuration, expect_value, expect_writer, tell, write
+from labs.lab06_encryption.lab import encryption
 
 # The same number of letters: so the three Secrets are equally long before they are encrypted.
 BY = {"cbc": "aescbc:v1:cbc1", "gcm": "aesgcm:v1:gcm1", "box": "secretbox:v1:box1"}
@@ -86,8 +86,9 @@ def copy_to(lab: LabContext, name: str) -> int:
     return status
 
 
-@why.step(
+@encryption.step(
     "Other ciphers, byte by byte",
+    minutes=10,
     hints=[
         "Three Secrets with the keys password and filler (`write(lab, 'cbc', filler=FILLER)`), "
         "each written while another provider comes first: aescbc cbc1, aesgcm gcm1, secretbox "
@@ -120,7 +121,7 @@ def other_ciphers(lab: LabContext) -> None:
     Is aesgcm the best, then? Its nonces are short and random: after some two hundred thousand
     writes with one key Kubernetes' own manual wants another key. Use it only with automated
     rotation. In all three the key lies in a file **beside** the data: on the same disk, in the
-    same backup of the node. That is what step 8 is about.
+    same backup of the node. That is what step 4 is about.
     """
     old = ("aescbc cbc1", "identity")
     write(lab, "cbc", filler=FILLER)

@@ -1,4 +1,4 @@
-"""Step 5: encryption at rest; what it changes in etcd and when."""
+"""Step 1: encryption at rest; what it changes in etcd and when."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import yaml
 from harness import expect
 from harness.lab.api import CommandFailed, LabContext, Secret
 from harness.lab.kit.control_plane import survey, writer, writer_of
-from labs.lab00_why.etcd import etcd_key, raw, readable
-from labs.lab00_why.lab import why
+from harness.lab.kit.etcd import etcd_key, raw, readable
+from labs.lab06_encryption.lab import encryption
 
 SECRETS = "/registry/secrets/"
 KMS = {
@@ -109,8 +109,9 @@ def expect_writer(lab: LabContext, wanted: str, what: str) -> None:
     expect(found == wanted, what, found=found or "nobody encrypts Secrets")
 
 
-@why.step(
+@encryption.step(
     "Encrypt at rest",
+    minutes=8,
     hints=[
         "First the Secret old (`write(lab, 'old')`), then an EncryptionConfiguration with two "
         "providers, aescbc with a key cbc1 and identity; "
@@ -124,6 +125,10 @@ def expect_writer(lab: LabContext, wanted: str, what: str) -> None:
 )
 def encrypt_at_rest(lab: LabContext) -> None:
     """
+    By default a Secret lies in **etcd** in the clear, and in every backup of etcd: the first
+    thing that you see below is such a value, with the password in it (masked, because this lab
+    masks what it knows to be secret; etcd does not).
+
     The API server can encrypt what it writes to etcd. A file tells it to, the
     **EncryptionConfiguration**: for which resources, by which *providers*, with which keys.
     The **first provider writes; all of them read.** `identity` is the provider that does
@@ -141,7 +146,9 @@ def encrypt_at_rest(lab: LabContext) -> None:
     defragmented, and there are the backups. A password that lay there in the clear should be
     changed.
     """
+    # A Secret as every cluster has it: its password is easy to find behind the dots.
     write(lab, "old")
+    print(readable(raw(lab, "old"), 2000))
 
     # A key is 32 random bytes, for example: head -c 32 /dev/urandom | base64
     config = f"""

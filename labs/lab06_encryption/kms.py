@@ -1,4 +1,4 @@
-"""Step 8: KMS v2 with Vault Transit: the key that wraps the keys is not on the node."""
+"""Step 4: KMS v2 with Vault Transit: the key that wraps the keys is not on the node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from harness import expect
 from harness.lab.api import PROJECT, LabContext
 from harness.lab.kit.control_plane import PLUGIN_FILES, SOCKETS, Plugin, writer_of
-from labs.lab00_why.encrypt import (
+from harness.lab.kit.etcd import raw
+from labs.lab06_encryption.encrypt import (
     configuration,
     expect_value,
     expect_writer,
@@ -16,8 +17,7 @@ from labs.lab00_why.encrypt import (
     tell,
     write,
 )
-from labs.lab00_why.etcd import raw
-from labs.lab00_why.lab import why
+from labs.lab06_encryption.lab import encryption
 
 KEY = "kubernetes"
 PLUGIN = "vault-kms-plugin"
@@ -191,16 +191,17 @@ def wait_for_version(lab: LabContext, name: str, wanted: int) -> None:
     )
 
 
-@why.step(
+@encryption.step(
     "Let Vault hold the key",
+    minutes=12,
     hints=[
-        "In Vault: Transit at lab00-transit with a key kubernetes, AppRole at lab00-approle with a "
-        "role kms, and a policy lab00-kms for it (`transit_policy(lab)`). `prepare_vault(lab)` "
+        "In Vault: Transit at lab06-transit with a key kubernetes, AppRole at lab06-approle with a "
+        "role kms, and a policy lab06-kms for it (`transit_policy(lab)`). `prepare_vault(lab)` "
         "does it, and gives the plugin: its static pod and its files.",
         "`lab.control_plane.set(configuration(lab, 'kms', 'secretbox box2', 'identity'), "
         "reload=False, plugin=...)`; then the Secrets wrapped and too. `opened(lab, 'wrapped')` "
         "shows what is in the clear: key_id, seed, annotations.",
-        "Then `lab.http.post('/v1/lab00-transit/keys/kubernetes/rotate')`, and the Secret later, "
+        "Then `lab.http.post('/v1/lab06-transit/keys/kubernetes/rotate')`, and the Secret later, "
         "until it is written with version 2 (`wait_for_version(lab, 'later', 2)`). Leave wrapped "
         "as it is.",
     ],
@@ -213,6 +214,9 @@ def use_vault_transit(lab: LabContext) -> None:
     the plugin can unwrap it, and ours asks **Vault Transit** to do that: the key that wraps
     the keys never leaves Vault, its use is limited by a policy, and each use is in the audit
     log.
+
+    HashiCorp ships such a plugin, `vault-kube-kms`, for Vault Enterprise. Ours is this project's
+    own and works with any Vault. KMS v2 is stable since Kubernetes 1.29.
 
     The plugin is a program beside the API server, a *static pod*: it must be there before the
     API server is. They talk gRPC over a unix socket in a folder that is closed to others. It

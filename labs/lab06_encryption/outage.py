@@ -1,13 +1,13 @@
-"""Step 9: Vault goes away: what still works, and for how long."""
+"""Step 5: Vault goes away: what still works, and for how long."""
 
 from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import PROJECT, LabContext
 from harness.lab.kit.control_plane import FLAVOURS, SERVES, VaultServer
-from labs.lab00_why.encrypt import expect_value, prefix, write
-from labs.lab00_why.kms import WRITER
-from labs.lab00_why.lab import why
+from labs.lab06_encryption.encrypt import expect_value, prefix, write
+from labs.lab06_encryption.kms import WRITER
+from labs.lab06_encryption.lab import encryption
 
 HEALTH = "/readyz/kms-providers"
 # A good answer about the plugin's health is believed for 20 seconds.
@@ -54,8 +54,9 @@ def attempts(lab: LabContext, new: str) -> dict[str, int]:
     return found
 
 
-@why.step(
+@encryption.step(
     "Vault goes away",
+    minutes=10,
     hints=[
         "`lab.http.put('/v1/sys/seal')`: to everybody else that is the same as off. Wait until "
         "/readyz/kms-providers is not 200 (`lab.control_plane.health(HEALTH)`). Then "

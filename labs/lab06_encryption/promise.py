@@ -1,13 +1,13 @@
-"""Step 10: what encryption at rest does not do, and the way back."""
+"""Step 6: what encryption at rest does not do, and the way back."""
 
 from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.control_plane import survey, writer
-from labs.lab00_why.encrypt import SECRETS, configuration, expect_value, rewrite_all, tell
-from labs.lab00_why.etcd import raw
-from labs.lab00_why.lab import why
+from harness.lab.kit.etcd import raw
+from labs.lab06_encryption.encrypt import SECRETS, configuration, expect_value, rewrite_all, tell
+from labs.lab06_encryption.lab import encryption
 
 # Everything that has written something by now; whoever leaves needs all of it once more.
 READERS = ("kms", "secretbox box2", "aesgcm gcm1", "aescbc cbc1")
@@ -25,8 +25,9 @@ def clear_in_etcd(lab: LabContext, name: str) -> bool:
     return lab.secret(name).encode() in raw(lab, name)
 
 
-@why.step(
+@encryption.step(
     "What it does not do",
+    minutes=8,
     hints=[
         "`rewrite_all(lab)`, so that KMS has written everything. Then ask the API and etcd for the "
         "same Secret, wrapped: `clear_in_api(lab, 'wrapped')` and "
@@ -42,8 +43,8 @@ def what_it_does_not_do(lab: LabContext) -> None:
     All this protects the **disk**: etcd's files, its backups, a stolen node that is switched
     off. It does not protect the **API**. Whoever may read the Secret gets it as plain text,
     exactly as before, and so does every pod that mounts it, every controller that lists it,
-    everybody whom steps 2 and 3 let in. The API server decrypts for them. Nothing is noted
-    about it, either (step 12).
+    and everybody who read it without the right to in lab 00. The API server decrypts for them.
+    It does not note who read what, either: that takes an audit policy (lab 00, too).
 
     So encryption at rest answers one question, *who has the disk?*, and none of the others.
     It is worth having: it costs little, and a backup is easily lost. It is not what makes a
@@ -97,7 +98,7 @@ def _(lab: LabContext) -> None:
         "the API server has kubeadm's own settings again, and the plugin is gone",
         hint="lab.control_plane.set(None, reload=False, plugin=None)",
     )
-    for name in ("stored", "old", "gcm", "before", "wrapped"):
+    for name in ("old", "gcm", "before", "wrapped"):
         expect_value(lab, name)
     status, answer = lab.control_plane.call("GET", "/api/v1/secrets")
     expect(

@@ -1,12 +1,12 @@
-"""Step 7: rotating the key in the right order, and dropping it too early."""
+"""Step 3: rotating the key in the right order, and dropping it too early."""
 
 from __future__ import annotations
 
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.control_plane import SERVES, reads, survey
-from labs.lab00_why.ciphers import settle
-from labs.lab00_why.encrypt import (
+from labs.lab06_encryption.ciphers import settle
+from labs.lab06_encryption.encrypt import (
     SECRETS,
     configuration,
     expect_value,
@@ -16,7 +16,7 @@ from labs.lab00_why.encrypt import (
     tell,
     write,
 )
-from labs.lab00_why.lab import why
+from labs.lab06_encryption.lab import encryption
 
 OLD, NEW = "secretbox box1", "secretbox box2"
 RELOAD_SECONDS = 90
@@ -55,8 +55,9 @@ def reloaded(lab: LabContext) -> float:
     )
 
 
-@why.step(
+@encryption.step(
     "Rotate the key",
+    minutes=12,
     hints=[
         "Bring everything under the key box1 first (`rewrite_all`), and make the Secret before. "
         "Then drop it too early: `configuration(lab, NEW, 'identity')`, with ready=SERVES, because "

@@ -108,14 +108,14 @@ class Flags:
     socket: str = flag("listen", ..., "the socket to serve on, unix:///folder/name", _socket)
     vault_addr: str = flag("vault-addr", ..., "Vault's address, https://host:port", _address)
     transit_mount: str = flag(
-        "transit-mount", ..., "where Transit is mounted", _like(_MOUNT, "lab00-transit")
+        "transit-mount", ..., "where Transit is mounted", _like(_MOUNT, "lab06-transit")
     )
     key_name: str = flag("key-name", ..., "Transit's key", _like(_KEY, "kubernetes"))
     approle_mount: str = flag(
         "approle-mount",
         ...,
         "where AppRole is mounted, below auth/",
-        _like(_MOUNT, "lab00-approle"),
+        _like(_MOUNT, "lab06-approle"),
     )
     role_id_file: str = flag("role-id-file", ..., "file with the role ID", _id_file)
     secret_id_file: str = flag("secret-id-file", ..., "file with the secret ID", _id_file)

@@ -27,7 +27,6 @@ NOTES: dict[str, Any] = {
     "readers": {"list_gave": 1002},
     "freshness": {"volume": 1003.0, "restart": 1004, "stale": 1005, "places": 1006},
     "etcd": {"names": 1007},
-    "encrypt": {"rewritten": 1008},
     "audit": {"before": 1010, "etcd": 1011},
     "vault": {
         "place": {"readers": 2001, "seconds": 2002},

@@ -1,12 +1,10 @@
-"""What lab 00 says about bytes in etcd and rows of an audit log, without a cluster."""
+"""What lab 06 says about bytes in etcd, without a cluster."""
 
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
@@ -14,8 +12,9 @@ import yaml
 from harness.base.errors import CheckFailed
 from harness.controlplane.settings import Settings
 from harness.lab.context import LabContext
-from labs.lab00_why import audit, ciphers, encrypt, etcd, kms
-from labs.lab00_why.lab import why
+from harness.lab.kit import etcd
+from labs.lab06_encryption import ciphers, encrypt, kms
+from labs.lab06_encryption.lab import encryption
 from tests.fakes.lab import World
 
 
@@ -25,18 +24,16 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabContext:
     from tests.fakes.lab import make_world
 
     world: World = make_world(tmp_path, monkeypatch)
-    context = LabContext(world.lab().access, why)
+    context = LabContext(world.lab().access, encryption)
     context.__dict__["control_plane"] = SimpleNamespace(
         raw=lambda key: STORE.get(key, b""),
         current=lambda: Settings(),
-        audit_entries=lambda: LOG,
     )
     STORE.clear()
     return context
 
 
 STORE: dict[str, bytes] = {}
-LOG: list[dict[str, Any]] = []
 
 
 def varint(number: int) -> bytes:
@@ -54,7 +51,7 @@ def field(number: int, value: bytes) -> bytes:
 ANNOTATION = field(1, b"key-version") + field(2, b"2")
 MESSAGE = (
     field(1, bytes(300))
-    + field(2, b"lab00-transit/kubernetes:v2:1795611365")
+    + field(2, b"lab06-transit/kubernetes:v2:1795611365")
     + field(3, b"vault:v2:abcdef")
     + field(4, ANNOTATION)
     + varint(5 << 3)
@@ -63,9 +60,9 @@ MESSAGE = (
 
 
 def test_what_stands_in_the_clear_in_a_kms_value(lab: LabContext) -> None:
-    STORE["/registry/secrets/lab00/app"] = b"k8s:enc:kms:v2:vault:" + MESSAGE
+    STORE["/registry/secrets/lab06/app"] = b"k8s:enc:kms:v2:vault:" + MESSAGE
     found = kms.opened(lab, "app")
-    assert found.key_id == "lab00-transit/kubernetes:v2:1795611365"
+    assert found.key_id == "lab06-transit/kubernetes:v2:1795611365"
     assert found.annotations == {"key-version": "2"}
     assert len(found.data) == 300
     assert kms.version_of(found.seed) == 2
@@ -73,7 +70,7 @@ def test_what_stands_in_the_clear_in_a_kms_value(lab: LabContext) -> None:
 
 @pytest.mark.parametrize("value", [b"", b"k8s\x00plain", b"k8s:enc:aescbc:v1:cbc1:xyz"])
 def test_a_value_of_another_writer_has_no_envelope(lab: LabContext, value: bytes) -> None:
-    STORE["/registry/secrets/lab00/app"] = value
+    STORE["/registry/secrets/lab06/app"] = value
     found = kms.opened(lab, "app")
     assert (found.key_id, found.annotations) == ("", {})
     assert kms.version_of(found.seed) == 0
@@ -108,24 +105,24 @@ def encrypted(name: str, plain: int) -> bytes:
 @pytest.mark.parametrize("plain", [15, 16, 17, 3555])
 def test_lengths_fit_when_the_plain_texts_are_equally_long(lab: LabContext, plain: int) -> None:
     for name in ciphers.BY:
-        STORE[f"/registry/secrets/lab00/{name}"] = encrypted(name, plain)
+        STORE[f"/registry/secrets/lab06/{name}"] = encrypted(name, plain)
     assert ciphers.fits(lab)
-    STORE["/registry/secrets/lab00/box"] = encrypted("box", plain + 1)
+    STORE["/registry/secrets/lab06/box"] = encrypted("box", plain + 1)
     assert not ciphers.fits(lab)
 
 
 def test_lengths_do_not_fit_when_nothing_is_encrypted(lab: LabContext) -> None:
     assert not ciphers.fits(lab)
     for name in ciphers.BY:
-        STORE[f"/registry/secrets/lab00/{name}"] = b"k8s\x00" + bytes(400)
+        STORE[f"/registry/secrets/lab06/{name}"] = b"k8s\x00" + bytes(400)
     assert not ciphers.fits(lab)
 
 
 def test_who_wrote_a_secret(lab: LabContext) -> None:
     assert encrypt.prefix(lab, "app") == ""
-    STORE["/registry/secrets/lab00/app"] = b"k8s\x00\n"
+    STORE["/registry/secrets/lab06/app"] = b"k8s\x00\n"
     assert encrypt.prefix(lab, "app") == "plain"
-    STORE["/registry/secrets/lab00/app"] = b"k8s:enc:aesgcm:v1:gcm1:\x00"
+    STORE["/registry/secrets/lab06/app"] = b"k8s:enc:aesgcm:v1:gcm1:\x00"
     assert encrypt.prefix(lab, "app") == "aesgcm:v1:gcm1"
     with pytest.raises(CheckFailed, match="nobody encrypts"):
         encrypt.expect_writer(lab, "aesgcm:v1:gcm1", "aesgcm writes")
@@ -139,22 +136,6 @@ def test_readable_bytes_show_no_secret(lab: LabContext) -> None:
     assert shown.endswith("·· …")
 
 
-def test_rows_of_the_audit_log(lab: LabContext) -> None:
-    LOG[:] = [
-        {
-            "stageTimestamp": "2026-11-25T14:30:43.123456Z",
-            "user": {"username": "system:serviceaccount:lab00:clerk"},
-            "verb": "list",
-            "objectRef": {"resource": "secrets", "namespace": "lab00"},
-            "responseStatus": {"code": 200},
-        }
-    ]
-    (row,) = audit.found(lab, who=audit.clerk(lab), verb="list")
-    assert (row["name"], row["code"], row["when"]) == ("", 200, "2026-11-25T14:30:43")
-    assert audit.found(lab, who=audit.clerk(lab), verb="get") == []
-    assert json.loads(json.dumps(row)) == row, "it goes into the notes"
-
-
 def test_the_plugin_runs_without_rights(lab: LabContext) -> None:
     lab.access.images["standins"] = "standins:1"  # type: ignore[index] # a plain dict here
     pod = kms.plugin_pod(lab)
@@ -162,7 +143,7 @@ def test_the_plugin_runs_without_rights(lab: LabContext) -> None:
     assert security["runAsNonRoot"]
     assert security["readOnlyRootFilesystem"]
     assert security["capabilities"] == {"drop": ["ALL"]}
-    assert "--transit-mount=lab00-transit" in pod["spec"]["containers"][0]["command"]
+    assert "--transit-mount=lab06-transit" in pod["spec"]["containers"][0]["command"]
     capabilities = kms.transit_policy(lab).splitlines()
     assert len(capabilities) == 3
-    assert all("lab00-transit/" in line and line.count("kubernetes") == 1 for line in capabilities)
+    assert all("lab06-transit/" in line and line.count("kubernetes") == 1 for line in capabilities)

@@ -1,6 +1,6 @@
 """A KMS plugin that has gone: writing ends after three minutes, reading does not.
 
-Lab 00 says so and does not wait for it. Here it is waited for, on the cluster of the tests,
+Lab 06 says so and does not wait for it. Here it is waited for, on the cluster of the tests,
 with the lab's own plugin.
 """
 
@@ -16,8 +16,8 @@ from harness.controlplane import kms_plugin
 from harness.controlplane.settings import Plugin
 from harness.lab.context import LabContext
 from harness.session.runner import Runner
-from labs.lab00_why.encrypt import configuration, write
-from labs.lab00_why.kms import opened, prepare_vault, version_of
+from labs.lab06_encryption.encrypt import configuration, write
+from labs.lab06_encryption.kms import opened, prepare_vault, version_of
 
 pytestmark = pytest.mark.live
 
@@ -31,7 +31,7 @@ EVERY_SECONDS = 5.0
 
 @dataclass
 class World:
-    """Lab 00 with an API server that writes by the plugin."""
+    """Lab 06 with an API server that writes by the plugin."""
 
     lab: LabContext
     plugin: Plugin
@@ -55,7 +55,7 @@ class World:
 
 @pytest.fixture
 def world(lab_context: Callable[[str], LabContext]) -> Iterator[World]:
-    lab = lab_context("00")
+    lab = lab_context("06")
     runner = Runner(lab)
     runner.reset()
     lab.prepare()

@@ -1,8 +1,27 @@
-"""What lies in etcd's files on the node: for labs that compare copies of a secret."""
+"""What etcd holds: the raw value of an object, and what lies in etcd's files on the node."""
 
 from __future__ import annotations
 
+from harness.base.redact import redact
 from harness.lab.context import LabContext
+
+SHOWN = 120
+
+
+def etcd_key(lab: LabContext, name: str, kind: str = "secrets") -> str:
+    """Where etcd keeps an object of this lab's namespace."""
+    return f"/registry/{kind}/{lab.namespace}/{name}"
+
+
+def raw(lab: LabContext, name: str, kind: str = "secrets") -> bytes:
+    """What etcd holds for it, byte by byte; b"" for nothing."""
+    return lab.control_plane.raw(etcd_key(lab, name, kind))
+
+
+def readable(value: bytes, most: int = SHOWN) -> str:
+    """The first bytes as text: what is no text becomes a dot, what is secret is masked."""
+    text = redact("".join(chr(byte) if 32 <= byte < 127 else "·" for byte in value))
+    return text[:most] + (" …" if len(text) > most else "")
 
 
 def find_in_etcd(lab: LabContext, value: str) -> list[str]:

@@ -28,15 +28,15 @@ MEANINGLESS = re.compile(r"^- `\w+`, imported above$", re.MULTILINE)
 IMPORTS = frozenset(
     {
         "00.decode_it",
-        "00.encrypt_at_rest",
+        "06.encrypt_at_rest",
         "00.env_volume_subpath",
         "00.look_into_etcd",
-        "00.other_ciphers",
+        "06.other_ciphers",
         "00.read_without_get",
-        "00.rotate_the_key",
-        "00.use_vault_transit",
-        "00.vault_goes_away",
-        "00.what_it_does_not_do",
+        "06.rotate_the_key",
+        "06.use_vault_transit",
+        "06.vault_goes_away",
+        "06.what_it_does_not_do",
         "00.who_can_read",
         "00.who_read_it",
         "00.why_vault",
@@ -49,7 +49,7 @@ IMPORTS = frozenset(
 )
 SILENT = frozenset(
     {
-        "00.rotate_the_key",
+        "06.rotate_the_key",
         "00.who_can_read",
         "00.why_vault",
         "05.which_one",
@@ -57,13 +57,13 @@ SILENT = frozenset(
 )
 NOTES = frozenset(
     {
-        "00.encrypt_at_rest",
+        "06.encrypt_at_rest",
         "00.look_into_etcd",
-        "00.other_ciphers",
+        "06.other_ciphers",
         "00.read_without_get",
-        "00.rotate_the_key",
-        "00.vault_goes_away",
-        "00.what_it_does_not_do",
+        "06.rotate_the_key",
+        "06.vault_goes_away",
+        "06.what_it_does_not_do",
         "00.who_can_read",
         "00.who_read_it",
         "00.why_vault",
@@ -72,15 +72,15 @@ NOTES = frozenset(
 GIVEN = frozenset(
     {
         "00.decode_it",
-        "00.encrypt_at_rest",
+        "06.encrypt_at_rest",
         "00.env_volume_subpath",
         "00.look_into_etcd",
-        "00.other_ciphers",
+        "06.other_ciphers",
         "00.read_without_get",
-        "00.rotate_the_key",
-        "00.use_vault_transit",
-        "00.vault_goes_away",
-        "00.what_it_does_not_do",
+        "06.rotate_the_key",
+        "06.use_vault_transit",
+        "06.vault_goes_away",
+        "06.what_it_does_not_do",
         "00.who_can_read",
         "00.who_read_it",
         "00.why_vault",

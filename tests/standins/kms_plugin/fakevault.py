@@ -8,7 +8,7 @@ from typing import Any
 from tests.fakes.vault_engines import AppRole, Transit, TransitKey
 from tests.fakes.vault_http import ServedVault
 
-MOUNT, NAME, APPROLE = "lab00-transit", "kubernetes", "lab00-approle"
+MOUNT, NAME, APPROLE = "lab06-transit", "kubernetes", "lab06-approle"
 ROLE_ID, SECRET_ID = "canary-role-id", "canary-secret-id"
 
 

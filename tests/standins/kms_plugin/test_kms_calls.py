@@ -23,7 +23,7 @@ def test_what_is_encrypted_comes_back(tmp_path: Path) -> None:
         assert stored.ciphertext.startswith(b"vault:v1:")
         assert stored.annotations == {ANNOTATION: b"1"}
         assert await there.client.decrypt(stored) == SEED
-        assert there.vault.count("auth/lab00-approle/login") == 1
+        assert there.vault.count("auth/lab06-approle/login") == 1
 
     in_world(tmp_path, scenario)
 
@@ -85,7 +85,7 @@ def test_a_version_that_may_not_decrypt_any_more(tmp_path: Path) -> None:
         await there.refusal(
             there.client.decrypt(stored),
             Code.FAILED_PRECONDITION,
-            "version 1 of lab00-transit/kubernetes may not decrypt any more",
+            "version 1 of lab06-transit/kubernetes may not decrypt any more",
             "min_decryption_version is 2",
         )
         there.vault.key.decrypts_from = 1
@@ -153,7 +153,7 @@ def test_a_foreign_key_id_is_refused(tmp_path: Path, key_id: str) -> None:
     async def scenario(there: World) -> None:
         stored = changed(await there.client.encrypt(), key_id=key_id)
         text = await there.refusal(
-            there.client.decrypt(stored), Code.INVALID_ARGUMENT, "not one of lab00-transit"
+            there.client.decrypt(stored), Code.INVALID_ARGUMENT, "not one of lab06-transit"
         )
         assert len(text) < 300
 
@@ -207,7 +207,7 @@ def test_many_calls_at_once_share_one_login(tmp_path: Path) -> None:
             assert (await there.client.status()).healthz == "ok"
 
         await asyncio.gather(*(once(number) for number in range(100)))
-        assert there.vault.count("auth/lab00-approle/login") == 1
+        assert there.vault.count("auth/lab06-approle/login") == 1
         # Looks are shared, too.
         assert there.vault.count(f"{MOUNT}/keys/{NAME}") < 250
 

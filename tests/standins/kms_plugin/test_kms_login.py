@@ -11,7 +11,7 @@ from standins.kms_plugin.login import read_id
 from tests.standins.kms_plugin.fakevault import SECRET_ID, until
 from tests.standins.kms_plugin.world import SEED, Code, World, in_world, stamp_changes
 
-LOGIN, RENEW = "auth/lab00-approle/login", "auth/token/renew-self"
+LOGIN, RENEW = "auth/lab06-approle/login", "auth/token/renew-self"
 
 
 def test_a_token_is_renewed_after_two_thirds_of_its_life(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_wrong_secret_id_does_not_get_the_role_locked(tmp_path: Path) -> None:
         for _ in range(200):
             there.clock.now += 9
             status = await there.client.status()
-            assert "refuses the AppRole login at auth/lab00-approle/login" in status.healthz
+            assert "refuses the AppRole login at auth/lab06-approle/login" in status.healthz
         assert there.vault.approle.wrong == 4  # after 9, 27, 90 and 1053 seconds of 1800
         file = tmp_path / "secret_id"
         file.write_text("new")

@@ -98,7 +98,7 @@ def test_a_vault_that_is_gone_and_comes_back(tmp_path: Path) -> None:
         async with reborn.served(port=port):
             assert (await there.client.status()).healthz == "ok"
             assert await there.client.decrypt(stored) == SEED
-            assert reborn.count("auth/lab00-approle/login") == 1
+            assert reborn.count("auth/lab06-approle/login") == 1
 
     in_world(tmp_path, scenario)
 
@@ -203,11 +203,11 @@ def test_a_withdrawn_permission_costs_one_login_not_many(tmp_path: Path) -> None
                 there.client.decrypt(stored), Code.PERMISSION_DENIED, "look at the policies"
             )
             assert f"denies {KEYS}" in (await there.client.status()).healthz
-        assert there.vault.count("auth/lab00-approle/login") == 2
+        assert there.vault.count("auth/lab06-approle/login") == 2
         # The role's list of policies takes effect at a login, so there is one now and then.
         there.clock.now += 11
         await there.refusal(there.client.decrypt(stored), Code.PERMISSION_DENIED)
-        assert there.vault.count("auth/lab00-approle/login") == 3
+        assert there.vault.count("auth/lab06-approle/login") == 3
         there.vault.denied = set()
         assert await there.client.decrypt(stored) == SEED
 
@@ -220,7 +220,7 @@ def test_a_revoked_token_is_replaced_unnoticed(tmp_path: Path) -> None:
         there.vault.expire_tokens()
         found = await asyncio.gather(*(there.client.decrypt(stored) for _ in range(50)))
         assert found == [SEED] * 50
-        assert there.vault.count("auth/lab00-approle/login") == 2
+        assert there.vault.count("auth/lab06-approle/login") == 2
 
     in_world(tmp_path, scenario)
 
@@ -235,7 +235,7 @@ def test_a_token_revoked_right_after_a_denial_is_replaced_at_once(tmp_path: Path
             there.vault.expire_tokens()
             found = await asyncio.gather(*(there.client.decrypt(stored) for _ in range(20)))
             assert found == [SEED] * 20
-            assert there.vault.count("auth/lab00-approle/login") == logins
+            assert there.vault.count("auth/lab06-approle/login") == logins
 
     in_world(tmp_path, scenario)
 

@@ -1,0 +1,1 @@
+"""Lab 06: encryption at rest, for people who run clusters."""
