@@ -37,7 +37,8 @@ _PATTERNS = (
     # its end, what is left.
     re.compile(rf"{_BEGIN}.*?{_END}", re.DOTALL),
     re.compile(rf"{_BEGIN}(?:\s*\n|\\n|\\r).*", re.DOTALL),
-    re.compile(rf"(?:[A-Za-z0-9+/]{{40,}}\s+)+(?:[A-Za-z0-9+/=]+\s+)?{_END}"),
+    # The look behind keeps it from trying each character of a picture in base64 as a beginning.
+    re.compile(rf"(?<![A-Za-z0-9+/])(?:[A-Za-z0-9+/]{{40,}}\s+)+(?:[A-Za-z0-9+/=]+\s+)?{_END}"),
 )
 
 _lock = threading.Lock()

@@ -83,6 +83,15 @@ def tables(rows: list[dict[str, Any]], first: str, second: str) -> list[Table]:
     return [table]
 
 
+def shown(cell: Any) -> str:
+    """A cell for a person: the median of a list with its range, "–" for what is no number."""
+    middle = _number(cell)
+    if middle is None:
+        return "–"
+    spread = isinstance(cell, list) and len(cell) > 1
+    return f"{middle:g}" + (f" ({min(cell):g}–{max(cell):g})" if spread else "")
+
+
 def _number(cell: Any) -> float | None:
     """A cell as one number: the median of a list; None for what is none."""
     if isinstance(cell, list):

@@ -14,6 +14,7 @@ from rich.table import Table
 from harness.base.paths import CHECKOUT
 from harness.clients.vault import VaultHTTP, VaultUnreachable
 from harness.environment.environment import Environment
+from harness.environment.record import EnvironmentRecord
 from harness.lab import catalog
 from harness.servers.vault import VaultServer
 from harness.session.progress import DONE, SKIPPED, Progress
@@ -35,7 +36,6 @@ def status(environment: Environment) -> Data:
     """The state of one environment, its parts and the progress in every lab."""
     record = environment.record
     found = engine.find()
-    supply = record.why if record else ""
     services = [
         {"name": "container engine", "state": "runs" if found else "none", "at": str(found or "")}
     ]
@@ -57,21 +57,27 @@ def status(environment: Environment) -> Data:
     return {
         "environment": environment.name,
         "up": record is not None and record.complete,
-        "supply": supply,
+        "supply": record.why if record else "",
         "services": services,
-        "parts": [
-            {
-                "part": part.part,
-                "version": part.version,
-                "origin": part.origin,
-                "kind": "upstream" if part.upstream else "stand-in",
-                "digest": part.digest,
-                **_about(part, supply.partition(":")[0]),
-            }
-            for part in (record.provided if record else ())
-        ],
+        "parts": parts_of(record) if record else [],
         "labs": status_of_labs(environment),
     }
+
+
+def parts_of(record: EnvironmentRecord) -> list[Data]:
+    """Where each part of an environment comes from, and what is known about it."""
+    supply = record.why.partition(":")[0]
+    return [
+        {
+            "part": part.part,
+            "version": part.version,
+            "origin": part.origin,
+            "kind": "upstream" if part.upstream else "stand-in",
+            "digest": part.digest,
+            **_about(part, supply),
+        }
+        for part in record.provided
+    ]
 
 
 def tables(data: Data) -> list[Table]:

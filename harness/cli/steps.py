@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,7 @@ from harness.cli.common import (
     EnvName,
     FlavourName,
     KubernetesRelease,
+    Output,
     SupplyName,
     app,
     bring_up,
@@ -24,6 +26,7 @@ from harness.cli.common import (
     environment,
     messages,
     one_step,
+    show,
     show_fact,
 )
 
@@ -193,6 +196,33 @@ def reset(
     for line in done:
         messages.print(f"  {line}", style="dim", markup=False)
     messages.print(f"{what} is as it was before", style="green", markup=False)
+
+
+@app.command()
+def report(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Where to write the page.")
+    ] = None,
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write one HTML file (reports/report-ENV.html)."),
+    ] = False,
+    env: EnvName = "lab",
+    output: Output = "table",
+) -> None:
+    """Show what was done: each step, when, how long; with --html as a page to keep or hand in."""
+    from harness.base.paths import CHECKOUT
+    from harness.cli import report as reporting
+
+    data = reporting.gather(environment(env))
+    if not html:
+        if file:
+            raise UsageError("FILE is where a page is written", hint=f"./lab report --html {file}")
+        show(data, output, reporting.tables)
+        return
+    target = file or CHECKOUT / "reports" / f"report-{env}.html"
+    reporting.write(data, target)
+    sys.stdout.write(f"{target}\n")
 
 
 @app.command()

@@ -39,6 +39,7 @@ class NotebookLab(LabContext):
         super().__init__(access, lab)
         self.runner = Runner(self)
         self._running: Step | None = None
+        self._facts: list[str] = []
 
     # -- for the person -----------------------------------------------------------------
 
@@ -110,13 +111,19 @@ class NotebookLab(LabContext):
                 f'lab.reset("{self._running.name}"), then run it again.'
             )
         self.runner.begin(self._running)
-        listen(_holds)
+        self._facts = []
+        listen(self._note)
 
     def end_cell(self, well: bool) -> None:
         """A cell has run: a step that looks and has no check is done when its cell ended well."""
         step, self._running = self._running, None
         if step and step.observe and not step.checks and well:
             self.runner.progress.mark(step, CHECKED)
+            self.runner.progress.keep_facts(step, self._facts)
+
+    def _note(self, fact: str) -> None:
+        self._facts.append(fact)
+        _holds(fact)
 
 
 def open_lab(number: str) -> NotebookLab:

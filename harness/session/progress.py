@@ -2,14 +2,20 @@
 
 A step is solved (by the harness) or checked (done by the person): both count as done. A
 skipped step is passed over: the tour and `watch` go on behind it, but it is not done.
+
+For `lab report` the file also says when each step could be begun, when it was done, how long
+its own commands took where the harness ran them, and the sentences of its last check.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.base.redact import redact
 from harness.base.statefile import read_json, write_json
 from harness.lab.steps import Step
 
@@ -25,19 +31,32 @@ class Progress:
 
     def state(self, step: Step) -> str:
         """ "solved", "checked", "skipped" or ""; for "is it done?" ask `done`."""
-        return str(self._entry(step).get("state", ""))
+        return str(self.entry(step).get("state", ""))
 
     def done(self, step: Step) -> bool:
         """Whether the step was solved or checked; a skipped one was not."""
         return self.state(step) in DONE
 
-    def mark(self, step: Step, state: str) -> None:
-        """Store the state of a step; "" removes it."""
-        self._write(step, state=state)
+    def mark(self, step: Step, state: str, seconds: float | None = None) -> None:
+        """Store the state of a step and the present time; `seconds` is what its commands took."""
+        took = {} if seconds is None else {"seconds": round(seconds, 1)}
+        self._write(step, state=state, at=_now(), **took)
+
+    def begin(self, step: Step) -> None:
+        """Store that a person can work on this step from now on."""
+        self._write(step, began=_now())
+
+    def keep_facts(self, step: Step, facts: Sequence[str]) -> None:
+        """Store the sentences that the last check of a step has found true."""
+        self._write(step, facts=[redact(fact) for fact in facts])
+
+    def entry(self, step: Step) -> dict[str, Any]:
+        """All that is stored about a step."""
+        return dict(read_json(self.file).get(step.name) or {})
 
     def hints(self, step: Step) -> int:
         """How many hints of this step have been shown."""
-        return int(self._entry(step).get("hints", 0))
+        return int(self.entry(step).get("hints", 0))
 
     def count_hint(self, step: Step, shown: int) -> None:
         """Store that `shown` hints of this step have been shown."""
@@ -49,10 +68,11 @@ class Progress:
         table = {name: entry for name, entry in read_json(self.file).items() if name not in gone}
         write_json(self.file, table)
 
-    def _entry(self, step: Step) -> dict[str, Any]:
-        return dict(read_json(self.file).get(step.name) or {})
-
     def _write(self, step: Step, **values: object) -> None:
         table = read_json(self.file)
         table[step.name] = {**(table.get(step.name) or {}), **values}
         write_json(self.file, table)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

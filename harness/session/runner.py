@@ -8,7 +8,7 @@ lab is stored; `undo` returns to it, whoever made the changes since (harness.sna
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.base.errors import LabError
@@ -68,12 +68,13 @@ class Runner:
 
     def solve(self, step: Step, on_fact: OnFact = silent) -> float:
         """Do the step, check it, mark it as solved; return the seconds of do."""
-        with listening(on_fact):
+        facts: list[str] = []
+        with listening(_kept(facts, on_fact)):
             seconds = self.do(step)
             if step.checks:
                 with self.context.quiet():
                     self._verify(step)
-        self._passed(step, SOLVED)
+        self._passed(step, SOLVED, facts, seconds)
         return seconds
 
     def check(self, step: Step, on_fact: OnFact = silent, diagnose: bool = True) -> None:
@@ -82,9 +83,10 @@ class Runner:
         A step that is next is begun by this, so that a person who works in a terminal has
         the lab's namespace. With `diagnose` the failure names the broken link, too.
         """
-        with listening(on_fact):
+        facts: list[str] = []
+        with listening(_kept(facts, on_fact)):
             self._verify(step, diagnose, ready=self._ready_to_check)
-        self._passed(step, CHECKED)
+        self._passed(step, CHECKED, facts)
 
     def skip(self, step: Step) -> bool:
         """Mark a step that is not done as skipped; False when it is done."""
@@ -225,10 +227,18 @@ class Runner:
                 raise
             raise failure from error
 
-    def _passed(self, step: Step, state: str) -> None:
+    def _passed(
+        self,
+        step: Step,
+        state: str,
+        facts: Sequence[str] = (),
+        seconds: float | None = None,
+    ) -> None:
         """Mark a step, and store the state that the next one starts from."""
         if not self.progress.done(step):
-            self.progress.mark(step, state)
+            self.progress.mark(step, state, seconds)
+        if facts:
+            self.progress.keep_facts(step, facts)
         following = self.lab.steps[step.number : step.number + 1]
         for later in following:
             if not self.begun(later):
@@ -241,7 +251,18 @@ class Runner:
             audit = int(read_json(self.context.last_reset).get("audit", audit))
         kept = {"inventory": state, "notes": dict(self.context.notes), "audit": audit}
         write_json(self.context.baseline(step), kept)
+        self.progress.begin(step)
 
     def _forget_beyond(self, step: Step) -> None:
         for later in self.lab.steps[step.number :]:
             self.context.baseline(later).unlink(missing_ok=True)
+
+
+def _kept(facts: list[str], on_fact: OnFact) -> OnFact:
+    """A listener that also keeps each fact in the list."""
+
+    def note(fact: str) -> None:
+        facts.append(fact)
+        on_fact(fact)
+
+    return note

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nbformat
 import pytest
@@ -19,6 +20,7 @@ from harness.base.errors import CheckFailed, LabError
 from harness.base.paths import CHECKOUT
 from harness.base.process import CommandFailed
 from harness.base.redact import MASK, Secret, redact
+from harness.cli import report
 from harness.environment import diagnostics
 from harness.environment.environment import Environment
 from harness.lab.access import Access
@@ -26,6 +28,7 @@ from harness.lab.context import LabContext
 from harness.lab.steps import expect
 from harness.notebook.render import NOTEBOOKS
 from harness.proving.leaks import KEEPERS, open_to_others, search
+from harness.session.progress import CHECKED
 from harness.session.runner import Runner
 
 pytestmark = [pytest.mark.live, pytest.mark.last]
@@ -133,6 +136,27 @@ def test_a_notebook_that_prints_secrets_shows_none(
     assert failed == []
     for cell in (printed, result, error):
         assert MASK in str(cell["outputs"])
+    assert search(tmp_path) == []
+
+
+def test_the_report_of_what_was_done_shows_no_value(
+    context: LabContext, canary: Secret, tmp_path: Path
+) -> None:
+    """Every lab that was done before is on the page, and a sentence and a picture that shout."""
+    step, progress = context.lab.steps[0], Runner(context).progress
+    progress.keep_facts(step, [f"the pod holds {canary}"])
+    picture = context.folder / "shouts.svg"
+    picture.write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><text>{canary}</text></svg>')
+    try:
+        # A step is on the page when its lab was begun.
+        progress.mark(step, CHECKED)
+        report.write(report.gather(Environment(context.access.name)), tmp_path / "report.html")
+    finally:
+        picture.unlink()
+        progress.forget([step])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"the pod holds {MASK}" in page
+    assert quote(MASK) in page, "the picture is there, and masked"
     assert search(tmp_path) == []
 
 

@@ -280,3 +280,20 @@ def test_an_undone_attempt_does_not_count(runner: Runner) -> None:
     log(runner, "again")
     runner.begin(BOOK)
     assert seen(runner) == ["again"]
+
+
+# -- what the report is made of -------------------------------------------------------------
+
+
+def test_the_time_and_the_sentences_of_a_step_are_kept(runner: Runner) -> None:
+    runner.solve(BOOK)
+    runner.check(LOOK)
+    book, look, letter = (runner.progress.entry(step) for step in toy.steps)
+    assert book["facts"] == ["there is a book on the shelf", "the book says hello"]
+    assert book["began"] <= book["at"]
+    assert book["seconds"] >= 0
+    assert look["facts"] == ["the book is still there"]
+    assert "seconds" not in look
+    assert set(letter) == {"began"}, "the next step can be begun, and that is all"
+    runner.undo(BOOK)
+    assert set(runner.progress.entry(BOOK)) == {"began"}
