@@ -114,14 +114,14 @@ def archive_of(entry: Path, reference: str, labels: Mapping[str, str]) -> Iterat
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-def saved(reference: str) -> Generator[bytes]:
-    """An image of the engine as an archive, chunk by chunk: this platform's only.
+def saved(*references: str) -> Generator[bytes]:
+    """Images of the engine as one archive, chunk by chunk: this platform's only.
 
     With the containerd image store an engine keeps the index of all platforms but the
     content of one, and a node that imports the whole index fails on what is missing.
     """
     with _engine() as client:
-        parameters: dict[str, Any] = {"names": [reference]}
+        parameters: dict[str, Any] = {"names": list(references)}
         if _api(client) >= PLATFORM_API:
             system, _, machine = engine.platform_of(client).partition("/")
             parameters["platform"] = json.dumps({"os": system, "architecture": machine})
@@ -129,7 +129,8 @@ def saved(reference: str) -> Generator[bytes]:
         with client.api.get(url, params=parameters, stream=True) as response:
             if response.status_code == requests.codes.not_found:
                 raise EnvironmentLacks(
-                    f"the engine does not have {reference}", hint="./lab up provides it"
+                    f"the engine does not have {' or '.join(references)}",
+                    hint="./lab up provides it",
                 )
             response.raise_for_status()
             yield from response.iter_content(_CHUNK)

@@ -70,12 +70,15 @@ def fetch(site: Path, architecture: str, listed: Path | None = None) -> None:
     shutil.rmtree(site / "bin", ignore_errors=True)
 
 
-def pip(command: str, architecture: str) -> list[str | Path]:
-    """pip for wheels that run on a Linux of `architecture`, each held to its hash."""
+def pip(command: str, architecture: str, python: str = PYTHON) -> list[str | Path]:
+    """pip for wheels that run on a Linux of `architecture`, each held to its hash.
+
+    `python` is the release of the Python that they are for.
+    """
     machine = _WHEEL_MACHINES.get(architecture, architecture)
     return [
         *(sys.executable, "-m", "pip", command, "--quiet", "--disable-pip-version-check"),
         *("--no-deps", "--only-binary=:all:", "--require-hashes"),
-        *(f"--python-version={PYTHON}", "--implementation=cp"),
+        *(f"--python-version={python}", "--implementation=cp"),
         *(f"--platform={tag}_{machine}" for tag in _WHEEL_TAGS),
     ]

@@ -1,7 +1,7 @@
 """A day without a network: a program that runs in sealed namespaces, started by its test.
 
-Not a test module. It finds the parts that this machine has built, an engine that is not there
-yet, and no way out: what is asked for over the network fails at once.
+Not a test module. It finds a copy of the checkout, a bundle, an empty cache, an engine that is not
+there yet, and no way out: what is asked for over the network fails at once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 from harness.base import process
-from harness.base.paths import CHECKOUT
 from harness.supply.engine import dockerd, engine
 
 # An address of the documentation's block (RFC 5737): a route to it would be a way out.
@@ -22,13 +22,14 @@ COMMAND_SECONDS = 600
 NAME = "no-network"
 
 
-def lab(*words: str) -> str:
-    """`./lab` with these words; it must end well. Returns its standard output."""
-    print(f"$ ./lab {' '.join(words)}", flush=True)
+def lab(copy: str, *words: str) -> str:
+    """`./lab` of the copy with these words; it must end well. Returns its standard output."""
+    print(f"{time.strftime('%X')} $ ./lab {' '.join(words)}", flush=True)
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     ended = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *words],
-        cwd=CHECKOUT,
-        env={**os.environ, "LAB_ENV": NAME},
+        ["./lab", *words],
+        cwd=copy,
+        env={**variables, "LAB_ENV": NAME},
         stdout=subprocess.PIPE,
         text=True,
         timeout=COMMAND_SECONDS,
@@ -49,21 +50,21 @@ def no_way_out() -> None:
     raise AssertionError("there is a way out")
 
 
-def main(labs: list[str]) -> None:
+def main(copy: str, bundle: str, *labs: str) -> None:
     no_way_out()
-    # The test has asked whether all of it is in the cache: this must not need the network.
-    lab("fetch", *labs, "--supply", "offline")
+    lab(copy, "bundle", "load", bundle)
+    lab(copy, "fetch", *labs)
     assert dockerd.is_ours()
-    lab("up", *labs)
+    lab(copy, "up", *labs)
     for number in labs:
-        lab("run", number)
-    told = json.loads(lab("status", "-o", "json"))
+        lab(copy, "run", number)
+    told = json.loads(lab(copy, "status", "-o", "json"))
     assert told["supply"].startswith("offline: "), told["supply"]
-    done = [lab["lab"] for lab in told["labs"] if lab["done"] == lab["steps"]]
-    assert done == labs, done
-    lab("down", "--engine")
+    done = [each["lab"] for each in told["labs"] if each["done"] == each["steps"]]
+    assert done == list(labs), done
+    lab(copy, "down", "--engine")
     assert engine.find() is None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -168,13 +168,14 @@ def _folders(parent: Path) -> list[Path]:
 def _describe(folder: Path) -> dict[str, Any]:
     """Every file and symbolic link under `folder`: size and SHA-256 sum, or target."""
     return {
-        str(path.relative_to(folder)): _facts(path)
+        str(path.relative_to(folder)): facts_of(path)
         for path in sorted(folder.rglob("*"))
         if path.is_symlink() or path.is_file()
     }
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def facts_of(path: Path) -> dict[str, Any]:
+    """What a manifest has for a file: size and SHA-256 sum, or the target of a link."""
     if path.is_symlink():
         return {"link": str(path.readlink())}
     return {"size": path.stat().st_size, "sha256": file_sha256(path)}

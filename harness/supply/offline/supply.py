@@ -87,6 +87,12 @@ class OfflineSupply(Supply):
             Schedule(missing, keys, self._cache, progress).run()
         return {part.name: self._provided(part, keys, progress) for part in chosen}
 
+    def entries(self, parts: Iterable[str]) -> dict[str, str]:
+        """The key of the cache entry behind each of `parts`, by the name of its recipe."""
+        asked = {str(find_part(name).offline["recipe"]) for name in parts}
+        keys = self.keys(self._closure(asked))
+        return {recipe: keys[recipe] for recipe in keys if recipe in asked}
+
     def keys(self, recipes: Iterable[Recipe]) -> dict[str, str]:
         """The cache key of every recipe in `recipes`, which contain all they need."""
         by_name = {recipe.name: recipe for recipe in recipes}
