@@ -23,7 +23,7 @@ from harness.base.network import free_port, outside_service, port_is_free
 from harness.base.paths import clusters
 from harness.base.progress import Progress
 from harness.clients.kube import Kube
-from harness.environment import parts
+from harness.environment import owner, parts
 from harness.environment.layout import DEFAULT_FLAVOUR, EnvironmentLayout, flavour_of
 from harness.environment.record import EnvironmentRecord
 from harness.supply import kubernetes
@@ -142,7 +142,7 @@ class BringUp:
                 self.layout.network,
                 driver="bridge",
                 options=engine.network_options(client),
-                labels=self.layout.labels(),
+                labels={**self.layout.labels(), **owner.label(self.layout.folder)},
             )
         finally:
             client.close()

@@ -23,6 +23,7 @@ from harness.base.labels import ENVIRONMENT_LABEL
 from harness.base.paths import existing, state_root
 from harness.base.progress import Progress
 from harness.clients.vault import VaultUnreachable
+from harness.environment import owner
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
 from harness.lab.access import Access
@@ -83,9 +84,12 @@ class Environment(EnvironmentLayout):
     def up(self, options: Options, progress: Progress) -> Access:
         """Bring the environment up, or repair it; return how to reach it.
 
-        Raises UsageError when the options contradict what is there, EnvironmentLacks
+        Raises UsageError when the options contradict what is there, or when another checkout
+        made it (so does `down`), EnvironmentLacks
         when the machine cannot, GaveUp when a part does not become ready.
         """
+        if engine.find() is not None:
+            self._require_own()
         with self._locked():
             BringUp(self, options, progress).run()
         return self.access()
@@ -111,6 +115,7 @@ class Environment(EnvironmentLayout):
                 where=engine.address(),
                 hint="start the engine that it was made on, then the same command again",
             )
+        self._require_own()
         removed: list[str] = []
         with self._locked(), contextlib.closing(engine.client()) as client:
             for container in self._containers(client):
@@ -125,6 +130,10 @@ class Environment(EnvironmentLayout):
             shutil.rmtree(self.folder)
             removed.append(f"state folder {self.folder.name}")
         return removed
+
+    def _require_own(self) -> None:
+        with contextlib.closing(engine.client()) as client:
+            owner.require_own(client, self.network, self.folder)
 
     @property
     def _mine(self) -> dict[str, Any]:

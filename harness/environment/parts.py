@@ -7,12 +7,13 @@ Images go to the container engine, so it is found, or started, before any part i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from harness import integrations
 from harness.base.progress import Progress
 from harness.environment.layout import flavour_of
-from harness.supply import choose, kubernetes
+from harness.supply import choose, kubernetes, pins
 from harness.supply.base import Provided, Supply
 from harness.supply.engine import dockerd
 
@@ -47,7 +48,11 @@ def provide(
     progress.start("container engine", "looking for one")
     progress.done("container engine", str(dockerd.ensure()))
     supply = choose.choose(option, built, progress, fetched)
-    return supply, supply.provide(fetched if supply.name == "online" else built, progress)
+    provided = supply.provide(fetched if supply.name == "online" else built, progress)
+    with contextlib.suppress(OSError):
+        # For `lab gc` of other checkouts; a cache may be another user's.
+        pins.note_at_times()
+    return supply, provided
 
 
 def parts_of(flavour: str) -> tuple[str, ...]:

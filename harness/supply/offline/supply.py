@@ -8,6 +8,7 @@ what was built and not where it was downloaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -93,6 +94,10 @@ class OfflineSupply(Supply):
         keys = self.keys(self._closure(asked))
         return {recipe: keys[recipe] for recipe in keys if recipe in asked}
 
+    def all_entries(self, parts: Iterable[str]) -> dict[str, str]:
+        """The same, with the entries that those are made of."""
+        return self.keys(self._closure({find_part(name).offline["recipe"] for name in parts}))
+
     def keys(self, recipes: Iterable[Recipe]) -> dict[str, str]:
         """The cache key of every recipe in `recipes`, which contain all they need."""
         by_name = {recipe.name: recipe for recipe in recipes}
@@ -165,6 +170,9 @@ class OfflineSupply(Supply):
 
     def _provided(self, part: Part, keys: Mapping[str, str], progress: Progress) -> Provided:
         entry = self._entry(part, keys)
+        with contextlib.suppress(OSError):
+            # `lab gc` shows when an entry was last used; a cache may be another user's.
+            os.utime(entry)
         origin = f"built on this machine (recipe {part.offline['recipe']}, key {entry.name})"
         image, path = "", None
         if part.kind == "image":
