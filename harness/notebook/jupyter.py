@@ -1,5 +1,7 @@
 """JupyterLab for one environment: on 127.0.0.1, behind a random token, at the right notebook.
 
+Beside the notebook is a terminal with the shell of the lab (harness.notebook.workspace).
+
 The learner works on copies in the environment's state folder, so that the committed
 notebooks never change and a copy with work in it is never overwritten. Jupyter's own
 configuration, data and history go to the state folder too: a person's are neither read
@@ -32,6 +34,7 @@ from harness.base.wait import wait_for
 from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.lab.steps import Lab
+from harness.notebook import workspace
 from harness.notebook.render import EXERCISES, NOTEBOOKS
 
 ADDRESS = "127.0.0.1"
@@ -101,7 +104,10 @@ def start(access: Access, lab: Lab, *, exercise: bool = False, port: int = 8888)
     notebooks_of(access.state).mkdir(parents=True, exist_ok=True, mode=0o700)
     for note in copy_notebooks(access.state):
         print(note, file=sys.stderr)
-    _configure(folder, notebooks_of(access.state), token, port)
+    path = f"{EXERCISES}/{lab.notebook}" if exercise else lab.notebook
+    shell = workspace.shell_command(lab.number, access.name)
+    _configure(folder, settings(notebooks_of(access.state), token, port, shell))
+    workspace.write(_workspaces(folder), path)
     log = folder / "jupyter.log"
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as sink:
         process = subprocess.Popen(
@@ -120,7 +126,6 @@ def start(access: Access, lab: Lab, *, exercise: bool = False, port: int = 8888)
     except BaseException:
         end_group(process)
         raise
-    path = f"{EXERCISES}/{lab.notebook}" if exercise else lab.notebook
     return Server(process, base, f"{base}lab/tree/{path}?token={token}", log)
 
 
@@ -158,7 +163,7 @@ def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
     return notes
 
 
-def settings(root: Path, token: str, port: int) -> dict[str, Any]:
+def settings(root: Path, token: str, port: int, shell: list[str]) -> dict[str, Any]:
     """The server's configuration (jupyter_server and JupyterLab configuration options)."""
     return {
         "ServerApp": {
@@ -169,6 +174,7 @@ def settings(root: Path, token: str, port: int) -> dict[str, Any]:
             "root_dir": str(root),
             # An engine that lab started belongs to root, and so does the state folder.
             "allow_root": True,
+            "terminado_settings": {"shell_command": shell},
         },
         "IdentityProvider": {"token": str(token)},
         "LabApp": {
@@ -180,12 +186,12 @@ def settings(root: Path, token: str, port: int) -> dict[str, Any]:
     }
 
 
-def _configure(folder: Path, root: Path, token: str, port: int) -> None:
+def _configure(folder: Path, server: dict[str, Any]) -> None:
     """Write the configuration: the token changes with every start."""
     shutil.rmtree(folder / "runtime", ignore_errors=True)
     for name in ("config", "data", "runtime", "ipython"):
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_json(folder / "config" / "jupyter_server_config.json", settings(root, token, port))
+    write_json(folder / "config" / "jupyter_server_config.json", server)
     # Page configuration is what switches extensions of the browser side off.
     write_json(
         folder / "config" / "labconfig" / "page_config.json",
@@ -193,15 +199,21 @@ def _configure(folder: Path, root: Path, token: str, port: int) -> None:
     )
 
 
+def _workspaces(folder: Path) -> Path:
+    return folder / "config" / "lab" / "workspaces"
+
+
 def _environment(folder: Path, name: str) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")}
     path = filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH")))
+    # A terminal without a person's own choice is for people: one that edits its lines.
+    own.setdefault("SHELL", shutil.which("bash") or "/bin/sh")
     return own | {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "config" / "lab" / "user-settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "config" / "lab" / "workspaces"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(_workspaces(folder)),
         "IPYTHONDIR": str(folder / "ipython"),
         "LAB_ENV": name,
         "LAB_STATE": str(state_root()),

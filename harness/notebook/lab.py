@@ -23,6 +23,7 @@ from harness.lab.catalog import find_lab
 from harness.lab.context import LabContext
 from harness.lab.steps import Lab, Step, listen
 from harness.notebook import kernel
+from harness.notebook.panel import Panel
 from harness.notebook.source import source_of
 from harness.session.hints import next_hint
 from harness.session.progress import CHECKED, SKIPPED
@@ -40,6 +41,7 @@ class NotebookLab(LabContext):
         self.runner = Runner(self)
         self._running: Step | None = None
         self._facts: list[str] = []
+        self._panel: Any = None
 
     # -- for the person -----------------------------------------------------------------
 
@@ -56,6 +58,7 @@ class NotebookLab(LabContext):
             raise
         following = self.lab.steps[step.number : step.number + 1]
         print(f"Step {step.number} is done.", *(f"Next: {s.title}." for s in following))
+        self._refresh(below=True)
 
     def hint(self, name: str | int) -> None:
         """Print what is not yet true of this step, then one hint more than last time."""
@@ -73,6 +76,7 @@ class NotebookLab(LabContext):
             on_fact=_holds,
             on_done=_done_for_you,
         )
+        self._refresh(below=True)
 
     def reset(self, name: str | int | None = None) -> None:
         """Return to the state before this step; without a name, remove all of the lab."""
@@ -81,6 +85,7 @@ class NotebookLab(LabContext):
             print(redact(line))
         if not done:
             print("There was nothing to remove.")
+        self._refresh(below=True)
 
     def show(self, picture: Path) -> None:
         """Show a PNG below the cell."""
@@ -120,6 +125,23 @@ class NotebookLab(LabContext):
         if step and step.observe and not step.checks and well:
             self.runner.progress.mark(step, CHECKED)
             self.runner.progress.keep_facts(step, self._facts)
+            self._refresh()
+
+    def show_progress(self) -> None:
+        """Show the steps below this cell; from now on they change as steps are done."""
+        display: Any = IPython.display.display
+        self._panel = display(Panel(self.lab, self.runner.progress), display_id=True)
+
+    def _refresh(self, below: bool = False) -> None:
+        """Bring the steps at the top up to date; with `below` show them under this cell, too."""
+        # None in a program without a kernel, and before the lab is open.
+        if self._panel is None:
+            return
+        display: Any = IPython.display.display
+        panel = Panel(self.lab, self.runner.progress)
+        self._panel.update(panel)
+        if below:
+            display(panel)
 
     def _note(self, fact: str) -> None:
         self._facts.append(fact)
@@ -145,7 +167,7 @@ def open_lab(number: str) -> NotebookLab:
         raise EnvironmentLacks(
             f"this lab needs {' and '.join(missing)}",
             where=f"environment {environment.name}",
-            hint=f"./lab learn {lab.number} --env {environment.name}",
+            hint=f"./lab up {lab.number} --env {environment.name}",
         )
     kernel.follow(opened.begin_step, opened.end_cell)
     step = opened.runner.next_step()
@@ -160,6 +182,7 @@ def open_lab(number: str) -> NotebookLab:
         + f" in environment {environment.name}."
         + (f" Next: step {step.number}." if step else "")
     )
+    opened.show_progress()
     return opened
 
 

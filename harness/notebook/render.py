@@ -225,7 +225,9 @@ def _closing(lab: Lab, following: Lab | None) -> str:
         "",
         "## Next",
         "",
-        f"Lab {following.number}: {following.title}. {following.goal}"
+        f"[Lab {following.number}: {following.title}]({following.notebook}). {following.goal}\n\n"
+        f"In the terminal, `./lab up {following.number}` installs what it needs, and "
+        f"`./lab shell {following.number}` is its shell."
         if following
         else "This was the last lab. `./lab down` removes the environment.",
     ]

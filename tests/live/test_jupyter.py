@@ -107,9 +107,7 @@ def _look_around(base: str, name: str, token: str) -> None:
 def test_a_server_that_does_not_start_says_why(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        jupyter, "settings", lambda root, token, port: {"Application": {"log_level": "nonsense"}}
-    )
+    monkeypatch.setattr(jupyter, "settings", lambda *_: {"Application": {"log_level": "nonsense"}})
     with pytest.raises(EnvironmentLacks, match="log_level"):
         jupyter.start(toylab.access(state), toylab.toy)
 

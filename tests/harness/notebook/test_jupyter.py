@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from harness.notebook import jupyter
+from harness.notebook import jupyter, workspace
 from harness.notebook.render import EXERCISES, write_all
 from tests.fakes.toylab import toy
 
@@ -64,10 +67,40 @@ def test_a_notebook_that_somebody_put_there_is_not_overwritten(
 
 
 def test_the_server_listens_on_the_loopback_and_asks_nobody_for_news(tmp_path: Path) -> None:
-    settings = jupyter.settings(tmp_path, "t", 8888)
+    settings = jupyter.settings(tmp_path, "t", 8888, ["sh"])
     assert settings["ServerApp"]["ip"] == "127.0.0.1"
     assert settings["ServerApp"]["open_browser"] is False
     assert settings["IdentityProvider"]["token"] == "t"
     assert settings["LabApp"]["news_url"] is None
     module, _, name = settings["LabApp"]["check_for_updates_class"].rpartition(".")
     assert hasattr(__import__(module, fromlist=[name]), name)
+
+
+def test_a_terminal_is_the_shell_of_the_lab(tmp_path: Path) -> None:
+    shell = workspace.shell_command("01", "classroom")
+    settings = jupyter.settings(tmp_path, "t", 8888, shell)
+    assert settings["ServerApp"]["terminado_settings"] == {"shell_command": shell}
+    # The state folder holds no such environment: the command says so, by its name.
+    said = subprocess.run(
+        shell,
+        env={**os.environ, "LAB_STATE": str(tmp_path)},
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert said.stderr.startswith("environment classroom is not up")
+
+
+def test_the_workspace_has_the_notebook_on_the_left_and_a_terminal_on_the_right(
+    tmp_path: Path,
+) -> None:
+    workspace.write(tmp_path, "exercises/90_toy.ipynb")
+    stored = WorkspacesManager(str(tmp_path)).load(workspace.NAME)["data"]
+    main = stored["layout-restorer:data"]["main"]
+    left, right = main["dock"]["children"]
+    assert main["dock"]["orientation"] == "horizontal"
+    assert left["widgets"] == ["notebook:exercises/90_toy.ipynb"] == [main["current"]]
+    assert right["widgets"] == ["terminal:1"]
+    assert stored[left["widgets"][0]]["data"]["path"] == "exercises/90_toy.ipynb"
+    assert stored["terminal:1"]["data"] == {"name": "1"}

@@ -157,10 +157,15 @@ def test_every_rendered_cell_is_python_with_no_tag_that_hides_a_failure() -> Non
 
 
 def test_the_last_cell_says_what_to_remember_and_what_comes_next() -> None:
-    following = Lab("92", "More", minutes=1, goal="Go on.")
+    following = Lab("92", "More", minutes=1, goal="Go on.", steps=list(toy.steps))
     text = render(toy, following=following)["cells"][-1]["source"]
-    for part in ("Files are not secrets.", "`lab.reset()`", "Lab 92: More. Go on."):
+    for part in (
+        "Files are not secrets.",
+        "`lab.reset()`",
+        f"[Lab 92: More]({toy.notebook}). Go on.",
+    ):
         assert part in text
+    assert "`./lab up 92`" in text
     assert "last lab" in cells()["end"]
 
 
