@@ -34,11 +34,12 @@ def new(
 
 @app.command()
 def render() -> None:
-    """Write the notebooks and exercises of all labs; print which ones changed."""
+    """Write the notebooks, exercises and pictures of all labs; print which ones changed."""
     from harness.base.paths import CHECKOUT
+    from harness.notebook.readme import write_readmes
     from harness.notebook.render import NOTEBOOKS, differing, write_all
 
-    for file in write_all(NOTEBOOKS):
+    for file in [*write_all(NOTEBOOKS), *write_readmes()]:
         sys.stdout.write(f"{file.relative_to(CHECKOUT)}\n")
     for complaint in differing(NOTEBOOKS):
         messages.print(f"{complaint}: delete it", style="yellow", markup=False)

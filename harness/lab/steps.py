@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import CheckFailed, UsageError
 from harness.base.redact import redact
+from harness.lab.picture import Picture
 
 if TYPE_CHECKING:
     from harness.lab.context import LabContext
@@ -122,7 +123,8 @@ class Lab:
     `number` is two digits ("01") and orders the labs; `minutes` is the time a learner
     needs; `goal` is one sentence. `needs` names the integrations the environment must
     have before the first step (harness.integrations); `snapshots` what a snapshot holds
-    beside Vault and the cluster ("control_plane"). A `draft` works but has not been
+    beside Vault and the cluster ("control_plane"). `picture` shows who talks to whom: it
+    stands in the README and in the notebook. A `draft` works but has not been
     proved everywhere yet: it is shown, tested and listed only with LAB_DRAFTS=1.
     """
 
@@ -133,6 +135,7 @@ class Lab:
     needs: tuple[str, ...] = ()
     snapshots: tuple[str, ...] = ()
     draft: bool = False
+    picture: Picture | None = None
     remember: tuple[str, ...] = ()
     steps: list[Step] = field(default_factory=list)
     sequenced: bool = False
@@ -143,10 +146,14 @@ class Lab:
         return f"lab{self.number}"
 
     @property
+    def folder(self) -> str:
+        """The name of the folder that its steps lie in: `lab01_http_api`."""
+        return self.steps[0].do.__module__.split(".")[-2]
+
+    @property
     def notebook(self) -> str:
         """The file name of its notebook: `01_http_api.ipynb` for labs/lab01_http_api/."""
-        folder = self.steps[0].do.__module__.split(".")[-2]
-        return f"{folder.removeprefix('lab')}.ipynb"
+        return f"{self.folder.removeprefix('lab')}.ipynb"
 
     def step(
         self,

@@ -35,7 +35,7 @@ from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.lab.steps import Lab
 from harness.notebook import workspace
-from harness.notebook.render import EXERCISES, NOTEBOOKS
+from harness.notebook.render import EXERCISES, NOTEBOOKS, picture_path
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 120.0
@@ -135,7 +135,7 @@ def notebooks_of(state: Path) -> Path:
 
 
 def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
-    """Copy every lab's notebooks for the learner; return sentences about what was not.
+    """Copy every lab's notebooks and picture for the learner; return sentences about what was not.
 
     A copy that nobody has saved since is replaced when the original changed; a copy with
     work in it stays as it is.
@@ -145,7 +145,7 @@ def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
     record = read_json(record_file)
     notes = []
     for lab in all_labs():
-        for path in (Path(lab.notebook), Path(EXERCISES, lab.notebook)):
+        for path in (Path(lab.notebook), Path(EXERCISES, lab.notebook), picture_path(lab)):
             original, copy = source / path, target / path
             if not original.is_file():
                 continue

@@ -6,6 +6,7 @@ from the step numbers and there are no outputs. `./lab render` writes them.
 
     notebooks/NN_topic.ipynb             why, the code of do, a check
     notebooks/exercises/NN_topic.ipynb   why, the goals, the code with gaps, the same check
+    notebooks/pictures/NN_topic.svg      the lab's picture, which both and its README show
 
 A step whose lines have no gaps yet gets an empty cell and a list of what is given.
 """
@@ -27,6 +28,7 @@ from harness.notebook.source import Source, grouped_imports, source_of
 
 NOTEBOOKS = CHECKOUT / "notebooks"
 EXERCISES = "exercises"
+PICTURES = "pictures"
 
 # The first line of a cell that belongs to a step; harness.notebook.lab looks for it.
 STEP_COMMENT = "# Step "
@@ -76,17 +78,24 @@ def render(lab: Lab, *, exercise: bool = False, following: Lab | None = None) ->
 
 
 def rendered(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str]]:
-    """Every notebook's path below `notebooks/` and its text."""
+    """The path below `notebooks/` and the text of every notebook and every picture."""
     known = all_labs() if labs is None else labs
     for lab, following in zip(known, [*known[1:], None], strict=True):
         for exercise in (False, True):
             notebook = render(lab, exercise=exercise, following=following)
             folder = Path(EXERCISES) if exercise else Path()
             yield folder / lab.notebook, _writes(notebook) + "\n"
+        if lab.picture:
+            yield picture_path(lab), lab.picture.svg()
+
+
+def picture_path(lab: Lab) -> Path:
+    """Where the lab's picture is, below `notebooks/`."""
+    return Path(PICTURES, lab.notebook).with_suffix(".svg")
 
 
 def differing(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[str]:
-    """Sentences about each notebook in `folder` that is not what its lab renders."""
+    """Sentences about each file in `folder` that is not what its lab renders."""
     wanted = dict(rendered(labs))
     complaints = []
     for path, text in wanted.items():
@@ -95,13 +104,14 @@ def differing(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[str]:
             complaints.append(f"{path} is missing")
         elif file.read_text(encoding="utf-8") != text:
             complaints.append(f"{path} differs from what its lab renders")
-    present = sorted([*folder.glob("*.ipynb"), *(folder / EXERCISES).glob("*.ipynb")])
+    kinds = ("*.ipynb", f"{EXERCISES}/*.ipynb", f"{PICTURES}/*.svg")
+    present = sorted(file for kind in kinds for file in folder.glob(kind))
     strays = [file.relative_to(folder) for file in present]
     return complaints + [f"{path} belongs to no lab" for path in strays if path not in wanted]
 
 
 def write_all(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[Path]:
-    """Write every notebook that changed; return the paths written."""
+    """Write every notebook and picture that changed; return the paths written."""
     written = []
     for path, text in rendered(labs):
         file = folder / path
@@ -127,6 +137,7 @@ def _opening(lab: Lab, exercise: bool) -> str:
         "",
         lab.goal,
         "",
+        *_picture(lab, exercise),
         f"**What you need**: a running environment{needs} (`./lab learn {lab.number}` brings it "
         f"up); about {lab.minutes} minutes.",
         "",
@@ -146,6 +157,13 @@ def _opening(lab: Lab, exercise: bool) -> str:
             "at the cluster and at Vault and says what it found."
         )
     return "\n".join(lines)
+
+
+def _picture(lab: Lab, exercise: bool) -> list[str]:
+    if not lab.picture:
+        return []
+    path = f"{'../' if exercise else ''}{picture_path(lab).as_posix()}"
+    return [f"![{lab.picture.title}]({path})", ""]
 
 
 def set_up(lab: Lab, sources: list[Source]) -> str:

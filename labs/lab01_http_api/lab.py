@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab01_http_api.picture import PICTURE
 
 http_api = Lab(
     "01",
@@ -11,6 +12,7 @@ http_api = Lab(
     needs=("postgres",),
     goal="A pod proves who it is with its own service-account token and gets from Vault what "
     "it may have, and nothing else: with curl, over TLS, so that nothing is hidden.",
+    picture=PICTURE,
     remember=(
         "Kubernetes vouches for the pod, Vault decides what it may have: nobody handed out "
         "a password to get a password.",

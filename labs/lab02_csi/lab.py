@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab02_csi.picture import PICTURE
 
 csi = Lab(
     "02",
@@ -11,6 +12,7 @@ csi = Lab(
     needs=("postgres", "csi"),
     goal="A pod finds its secrets as files in memory, and knows nothing of Vault: kubelet, a CSI "
     "driver and a Vault provider fetch them before its container starts.",
+    picture=PICTURE,
     remember=(
         "The pod needs no Vault client, and no Kubernetes Secret: files in memory, there "
         "before the first container starts, or the container does not start.",

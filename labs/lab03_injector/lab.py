@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab03_injector.picture import PICTURE
 
 injector = Lab(
     "03",
@@ -11,6 +12,7 @@ injector = Lab(
     needs=("postgres", "injector"),
     goal="A pod asks by annotation, and a Vault Agent appears beside its application: it logs "
     "in, writes secrets to files in memory, and keeps them fresh.",
+    picture=PICTURE,
     remember=(
         "The application reads files; a webhook wrote the rest of the pod. Look at the stored "
         "pod, not at your manifest.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab04_operator.picture import PICTURE
 
 operator = Lab(
     "04",
@@ -12,6 +13,7 @@ operator = Lab(
     goal="Custom resources say which secret of which Vault becomes which Kubernetes Secret. An "
     "operator copies it, repairs it, and restarts the workloads that use it. The application "
     "knows no Vault.",
+    picture=PICTURE,
     remember=(
         "The operator has no identity of its own in Vault: it logs in as each consumer's service "
         "account, and Vault's policy decides.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab05_five_ways.picture import PICTURE
 
 five_ways = Lab(
     "05",
@@ -11,6 +12,7 @@ five_ways = Lab(
     needs=("csi", "injector", "operator"),
     goal="One application and one secret, five ways into its pod: you see what you write, what "
     "arrives, what Vault saw, what it costs, and where the secret lies afterwards.",
+    picture=PICTURE,
     remember=(
         "All ways but the plain Secret end in Vault with the same identity: the pod's own service "
         "account. They differ in the place where the secret lies and in who fetches it.",

@@ -10,7 +10,7 @@ import pytest
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
 from harness.notebook import jupyter, workspace
-from harness.notebook.render import EXERCISES, write_all
+from harness.notebook.render import EXERCISES, picture_path, write_all
 from tests.fakes.toylab import toy
 
 NAME = toy.notebook
@@ -30,6 +30,13 @@ def state(tmp_path: Path) -> Path:
     folder = tmp_path / "state"
     folder.mkdir()
     return folder
+
+
+def test_the_picture_that_a_notebook_shows_is_copied_with_it(committed: Path, state: Path) -> None:
+    (committed / "pictures").mkdir()
+    (committed / picture_path(toy)).write_text("<svg/>")
+    jupyter.copy_notebooks(state, committed)
+    assert (jupyter.notebooks_of(state) / picture_path(toy)).read_text() == "<svg/>"
 
 
 def test_every_notebook_is_copied_once(committed: Path, state: Path) -> None:

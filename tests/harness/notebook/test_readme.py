@@ -1,0 +1,56 @@
+"""What `./lab render` writes into the READMEs of the labs, and what each of them refers to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.base.paths import CHECKOUT
+from harness.lab.catalog import all_labs
+from harness.lab.picture import Arrow, Box, Picture
+from harness.lab.steps import Lab
+from harness.notebook.readme import filled, readmes
+from harness.notebook.render import NOTEBOOKS, picture_path, render
+from tests.fakes.toylab import toy
+
+BOXES = (Box("a", "A", 20, 20, 90, 60), Box("b", "B", 200, 20, 90, 60))
+PICTURE = Picture("Who asks whom", BOXES, (Arrow("a", "b", "A asks B."),))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab with a picture."""
+    monkeypatch.setattr(toy, "picture", PICTURE)
+    return toy
+
+
+def test_a_readme_gets_its_picture_and_keeps_the_rest(drawn: Lab) -> None:
+    folder = CHECKOUT / "labs" / "lab90_toy"
+    text = "# A\n\n<!-- picture, by ./lab render -->\nold\n<!-- end of picture -->\n\nB\\1\n"
+    once = filled(drawn, text, folder)
+    assert "![Who asks whom](../../notebooks/pictures/" in once
+    assert "old" not in once
+    assert once.startswith("# A\n\n<!-- picture")
+    assert once.endswith("-->\n\nB\\1\n")
+    assert filled(drawn, once, folder) == once
+
+
+def test_the_notebook_and_the_exercise_show_the_picture(drawn: Lab) -> None:
+    for exercise, folder in ((False, NOTEBOOKS), (True, NOTEBOOKS / "exercises")):
+        opening = render(drawn, exercise=exercise)["cells"][0]["source"]
+        path = opening.split("![Who asks whom](")[1].split(")")[0]
+        assert Path(os.path.normpath(folder / path)) == NOTEBOOKS / picture_path(drawn)
+
+
+def test_the_committed_readmes_are_what_the_labs_render() -> None:
+    differing = [str(file) for file, text, wanted in readmes() if text != wanted]
+    assert differing == [], "run: ./lab render"
+
+
+@pytest.mark.parametrize("lab", [lab for lab in all_labs() if lab.picture], ids=lambda x: x.number)
+def test_each_readme_shows_the_picture_of_its_lab(lab: Lab) -> None:
+    text = (CHECKOUT / "labs" / lab.folder / "README.md").read_text(encoding="utf-8")
+    assert f"](../../notebooks/{picture_path(lab).as_posix()})" in text
+    assert (NOTEBOOKS / picture_path(lab)).is_file()
