@@ -25,21 +25,32 @@ RIGHT, UNMENDED, VAGUE, WRONG, SILENT = "right", "not mended", "vague", "wrong",
 COMMAND_SECONDS = 180
 # A broken thing may hide the next one: each round of check and command mends one.
 ROUNDS = 4
-CONFIG = (
-    'kubernetes_host="$API_SERVER" token_reviewer_jwt="$(kubectl create token reviewer '
-    '--duration=24h)" kubernetes_ca_cert="$(kubectl get configmap kube-root-ca.crt '
-    "-o jsonpath='{.data.ca\\.crt}')\""
-)
+_POD = '"$KEPT/pod.yaml"'
+# What lab 01 writes to its auth method's config, by field; the values are bash.
+CONFIG = {
+    "kubernetes_host": '"$API_SERVER"',
+    "token_reviewer_jwt": '"$(kubectl create token reviewer --duration=24h)"',
+    "kubernetes_ca_cert": '"$(kubectl get configmap kube-root-ca.crt '
+    "-o jsonpath='{.data.ca\\.crt}')\"",
+}
+
+
+def config(**changed: str) -> str:
+    """The words of `vault write .../config`: a field that is given twice would be a list."""
+    return " ".join(f"{field}={value}" for field, value in {**CONFIG, **changed}.items())
+
+
+def pod_gone() -> str:
+    """Lines of bash: the pod web is deleted, and how it was is kept."""
+    return (
+        f"[ -s {_POD} ] || kubectl apply view-last-applied pod web >{_POD}\n"
+        "kubectl delete pod web --now --ignore-not-found"
+    )
 
 
 def pod_again(change: str = "") -> str:
     """Lines of bash: the pod web is deleted and made again, as it was but for sed's `change`."""
-    kept = '"$KEPT/pod.yaml"'
-    return (
-        f"[ -s {kept} ] || kubectl apply view-last-applied pod web >{kept}\n"
-        "kubectl delete pod web --now --ignore-not-found\n"
-        f"sed -e '{change}' {kept} | kubectl apply -f -"
-    )
+    return f"{pod_gone()}\nsed -e '{change}' {_POD} | kubectl apply -f -"
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ def _scored(runner: Runner, fault: Fault, step: Step) -> Outcome:
     cause = _cause(text)
     if not cause:
         return Outcome(fault, VAGUE, text.splitlines()[0])
-    if not re.search(fault.cause, cause):
+    if not re.search(fault.cause, cause, re.DOTALL):
         return Outcome(fault, WRONG, cause)
     if fault.mends and not _mended(runner, step, text):
         return Outcome(fault, UNMENDED, cause)

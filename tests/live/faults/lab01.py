@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.live.faults.fault import CONFIG, Fault
+from tests.live.faults.fault import Fault, config
 
 _STEP = "pod_reads"
 _AUTH = "auth/$NAMESPACE-kubernetes"
@@ -12,7 +12,7 @@ _RIGHT_ROLE = (
     "bound_service_account_namespaces=$NAMESPACE audience=vault token_policies=$NAMESPACE-app "
     "token_ttl=15m token_max_ttl=1h token_type=default token_num_uses=0 token_bound_cidrs="
 )
-_RIGHT_CONFIG = f"vault write {_AUTH}/config {CONFIG}"
+_RIGHT_CONFIG = f"vault write {_AUTH}/config {config()}"
 _RIGHT_METHOD = (
     f"vault auth disable $NAMESPACE-kubernetes\n"
     f"vault auth enable -path=$NAMESPACE-kubernetes kubernetes\n{_RIGHT_CONFIG}\n{_RIGHT_ROLE}"
@@ -51,8 +51,8 @@ def _role(name: str, change: str, cause: str) -> Fault:
     return _fault(name, f"vault write {_ROLE} {change}", _RIGHT_ROLE, cause)
 
 
-def _config(name: str, change: str, cause: str) -> Fault:
-    return _fault(name, f"vault write {_AUTH}/config {CONFIG} {change}", _RIGHT_CONFIG, cause)
+def _config(name: str, cause: str, **changed: str) -> Fault:
+    return _fault(name, f"vault write {_AUTH}/config {config(**changed)}", _RIGHT_CONFIG, cause)
 
 
 FAULTS: tuple[Fault, ...] = (
@@ -155,20 +155,27 @@ FAULTS: tuple[Fault, ...] = (
         _RIGHT_METHOD,
         "enabled but not configured",
     ),
-    _config("wrong address", "kubernetes_host=https://127.0.0.1:6443", "reviewer: wrong address"),
-    _config("wrong port", 'kubernetes_host="${API_SERVER%:*}:6444"', "reviewer: wrong address"),
-    _config("plain HTTP", 'kubernetes_host="http://${API_SERVER#https://}"', "wrong address"),
-    _config("another CA", 'kubernetes_ca_cert=@"$VAULT_CACERT"', "reviewer: wrong CA"),
-    _config("no CA", "kubernetes_ca_cert= disable_local_ca_jwt=true", "wrong CA: no kubernetes_"),
+    _config("wrong address", "reviewer: wrong address", kubernetes_host="https://127.0.0.1:6443"),
+    _config("wrong port", "reviewer: wrong address", kubernetes_host='"${API_SERVER%:*}:6444"'),
+    _config("plain HTTP", "wrong address", kubernetes_host='"http://${API_SERVER#https://}"'),
+    _config("another CA", "reviewer: wrong CA", kubernetes_ca_cert='@"$VAULT_CACERT"'),
+    _config(
+        "no CA",
+        "wrong CA: no kubernetes_",
+        kubernetes_ca_cert="",
+        disable_local_ca_jwt="true",
+    ),
     _config(
         "no reviewer's token",
-        "token_reviewer_jwt= disable_local_ca_jwt=true",
         "reviewer: no token_reviewer_jwt|dead token",
+        token_reviewer_jwt="",
+        disable_local_ca_jwt="true",
     ),
     _config(
         "wrong issuer",
-        "issuer=https://elsewhere disable_iss_validation=false",
         "reviewer: wrong issuer: tokens of this cluster say https://",
+        issuer="https://elsewhere",
+        disable_iss_validation="false",
     ),
     _fault(
         "the reviewer's account is made again",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.live.faults.fault import Fault, pod_again
+from tests.live.faults.fault import Fault, pod_again, pod_gone
 
 _AUTH = "auth/$NAMESPACE-kubernetes"
 # The class as it was applied, kept before anything is changed.
@@ -25,8 +25,13 @@ def _class(name: str, change: str, cause: str) -> Fault:
 
 def _integration(name: str, breaks: str, cause: str) -> Fault:
     restores = f"$LAB_UP\n{pod_again()}"
+    # Without its driver a volume is not unmounted, so that the pod would not go away.
     return _fault(
-        name, f"{breaks}\n{pod_again()}", f"integration csi: .*{cause}", restores, mends=True
+        name,
+        f"{pod_gone()}\n{breaks}\n{pod_again()}",
+        f"integration csi: .*{cause}",
+        restores,
+        mends=True,
     )
 
 
