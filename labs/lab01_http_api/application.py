@@ -88,8 +88,8 @@ api $VAULT_ADDR/v1/auth/$NAMESPACE-kubernetes/role/service -d @- <<EOF
 EOF
 """)
     lab.sh("""
-cat $LAB/app/service.py
-kubectl create configmap service --from-file=$LAB/app/service.py
+cat "$LAB/app/service.py"
+kubectl create configmap service --from-file="$LAB/app/service.py"
 """)
     lab.kubectl_apply("""
 apiVersion: v1

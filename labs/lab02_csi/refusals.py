@@ -85,9 +85,9 @@ role powerless $NAMESPACE vault default
 role nothing $NAMESPACE vault $NAMESPACE-nothing
 """)
     lab.sh(r"""
-cat $LAB/manifests/refused.yaml
+cat "$LAB/manifests/refused.yaml"
 mistake() {
-  sed -e "s|NAME|$1|; s|IMAGE|$APP_IMAGE|" -e "$2" $LAB/manifests/refused.yaml |
+  sed -e "s|NAME|$1|; s|IMAGE|$APP_IMAGE|" -e "$2" "$LAB/manifests/refused.yaml" |
     kubectl apply -f -
 }
 mistake wrong-account 's/serviceAccountName: app/serviceAccountName: intruder/'

@@ -95,8 +95,8 @@ vault write auth/$NAMESPACE-kubernetes/role/shop \
   token_ttl=20m token_max_ttl=1h
 """)
     lab.sh("""
-cat $LAB/app/shop.py
-kubectl create configmap shop --from-file=$LAB/app/shop.py
+cat "$LAB/app/shop.py"
+kubectl create configmap shop --from-file="$LAB/app/shop.py"
 """)
     lab.kubectl_apply("""
 apiVersion: v1

@@ -171,7 +171,7 @@ kubectl -n vault-injector scale deployment vault-agent-injector --replicas=2
 kubectl -n vault-injector rollout status deployment/vault-agent-injector --timeout=90s
 """)
     lab.sh(r"""
-stored() { kubectl create --dry-run=server -o yaml -f $LAB/manifests/right.yaml; }
+stored() { kubectl create --dry-run=server -o yaml -f "$LAB/manifests/right.yaml"; }
 until stored | grep agent-inject-status; do sleep 1; done
 kubectl rollout status deployment/innocent --timeout=90s
 kubectl get pods unprotected

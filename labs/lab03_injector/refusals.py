@@ -91,8 +91,8 @@ def be_refused(lab: LabContext) -> None:
     Before you run it: which of the eight mistakes will `kubectl apply` report?
     """  # noqa: E501 - a row of a Markdown table cannot be broken
     lab.sh(r"""
-cat $LAB/manifests/right.yaml
-as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" $LAB/manifests/right.yaml; }
+cat "$LAB/manifests/right.yaml"
+as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" "$LAB/manifests/right.yaml"; }
 annotate() { kubectl annotate --local --overwrite -f - -o yaml "$@"; }
 patch() { kubectl patch --local -f - -o yaml -p "$1"; }
 create() { kubectl create --dry-run=server -f - || true; }
@@ -104,7 +104,7 @@ as trial | patch '{"metadata": {"namespace": "kube-system"}}' |
   patch '{"spec": {"serviceAccountName": "default"}}' | create
 """)
     lab.sh(r"""
-as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" $LAB/manifests/right.yaml; }
+as() { sed "s|name: right|name: $1|; s|image: app|image: $APP_IMAGE|" "$LAB/manifests/right.yaml"; }
 annotate() { kubectl annotate --local --overwrite -f - -o yaml "$@"; }
 echo '--- Vault finds it'
 as wrong-role |

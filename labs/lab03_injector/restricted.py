@@ -71,9 +71,9 @@ vault write auth/$NAMESPACE-kubernetes/role/strict \
   audience=vault \  #? for Vault alone
   token_policies=$NAMESPACE-app \
   token_ttl=20m token_max_ttl=1h
-cat $LAB/manifests/careless.yaml
+cat "$LAB/manifests/careless.yaml"
 """)
-    lab.sh("kubectl create -f $LAB/manifests/careless.yaml", fails=True)
+    lab.sh('kubectl create -f "$LAB/manifests/careless.yaml"', fails=True)
     lab.kubectl_apply("""
 apiVersion: v1
 kind: Pod
