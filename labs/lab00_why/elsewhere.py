@@ -9,7 +9,7 @@ import yaml
 from harness import expect
 from harness.lab.api import CommandFailed, LabContext
 from harness.lab.kit.pods import expect_running, from_secret
-from labs.lab00_why.encoding import decoded, secret_manifest
+from labs.lab00_why.encoding import decoded, password_of, secret_manifest
 from labs.lab00_why.lab import why
 from labs.lab00_why.people import allowed, as_account, ask_as, may, secrets_path
 from labs.lab00_why.pods import make_pod, node_reader
@@ -32,13 +32,13 @@ def guarded_namespace(lab: LabContext) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "baseline"}
     namespace = {"name": neighbours(lab), "labels": labels}
     lab.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": namespace})
-    lab.kube.apply(secret_manifest(lab, "app", neighbours(lab), password=lab.secret("app")))
+    lab.kube.apply(secret_manifest(lab, "app", neighbours(lab), password=password_of(lab, "app")))
 
 
 def copies(lab: LabContext) -> int:
     """How many namespaces hold a Secret app with the same password."""
     found = (lab.kube.get("Secret", "app", where) for where in (lab.namespace, neighbours(lab)))
-    wanted = lab.fingerprint(lab.secret("app"))
+    wanted = lab.fingerprint(password_of(lab, "app"))
     return sum(lab.fingerprint(decoded(secret)) == wanted for secret in found)
 
 
@@ -134,7 +134,7 @@ def read_without_get(lab: LabContext) -> None:
     may(lab, "deployer", {"pods": "create get", "pods/log": "get"})
     may(lab, "oncall", {"pods": "get", "pods/exec": "create get"})
     guarded_namespace(lab)
-    password, literal = lab.secret("app"), str(lab.secret("literal"))
+    password, literal = password_of(lab, "app"), str(lab.secret("literal"))
     lab.kube.apply(make_pod(lab, "neighbour", neighbours(lab), volume="app"))
     lab.kube.apply(make_pod(lab, "careful", env=[APP_PASSWORD]))
     lab.kube.apply(make_pod(lab, "careless", env=[{"name": "PASSWORD", "value": literal}]))
@@ -163,7 +163,7 @@ def read_without_get(lab: LabContext) -> None:
 
 @read_without_get.check
 def _(lab: LabContext) -> None:
-    password = lab.fingerprint(lab.secret("app"))
+    password = lab.fingerprint(password_of(lab, "app"))
     _check_rights(lab)
     expect(
         from_pod(lab) == password,
@@ -185,7 +185,7 @@ def _(lab: LabContext) -> None:
         hint="the variable PASSWORD of careless has a value, lab.secret('literal')",
     )
     expect(
-        not describe_shows(lab, "careful", lab.secret("app")),
+        not describe_shows(lab, "careful", password_of(lab, "app")),
         "and of careful only where the value comes from",
     )
     _check_node(lab)
@@ -224,7 +224,7 @@ def _check_node(lab: LabContext) -> None:
     expect(not rights, "in the namespace of the neighbour the deployer has no right", found=rights)
     expect_running(lab, "neighbour", neighbours(lab))
     expect(
-        from_node(lab) == lab.fingerprint(lab.secret("app")),
+        from_node(lab) == lab.fingerprint(password_of(lab, "app")),
         "the pod node-reader found the neighbour's password on the node",
         found=from_node(lab) or "no file of that pod in the log of node-reader",
         hint="node-reader has to be created when neighbour runs already",

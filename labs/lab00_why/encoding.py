@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from harness import expect
-from harness.lab.api import LabContext, redact
+from harness.lab.api import LabContext, Secret
 from labs.lab00_why.lab import why
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -32,9 +32,14 @@ def secret_manifest(lab: LabContext, name: str, namespace: str = "", **values: s
     )
 
 
-def decoded(secret: Any, key: str = "password") -> str:
+def decoded(secret: Any, key: str = "password") -> Secret:
     """The value under `key` of a Secret, "" when there is no Secret or no such key."""
-    return base64.b64decode(((secret or {}).get("data") or {}).get(key, "")).decode()
+    return Secret(base64.b64decode(((secret or {}).get("data") or {}).get(key, "")).decode())
+
+
+def password_of(lab: LabContext, name: str) -> Secret:
+    """The password in a Secret of this lab, "" when there is none."""
+    return decoded(lab.kube.get("Secret", name))
 
 
 def applied_password(secret: Any) -> str:
@@ -47,14 +52,19 @@ def applied_password(secret: Any) -> str:
 @why.step(
     "Decode it",
     minutes=3,
+    goals=[
+        "there is a Secret app with a username and a password",
+        "kubectl apply left the password in an annotation, in the clear",
+        "kubectl describe shows neither the value nor the annotation",
+        "there is a Secret created with the same password",
+        "it has no such annotation: kubectl create leaves none",
+    ],
     hints=[
-        "Two Secrets with the same password, `lab.secret('app')`, made in two ways: one by "
-        "`kubectl apply` of a manifest, one by `kubectl create secret generic`. "
-        "`kubectl get secret app -o yaml` shows what is stored.",
-        "The Secret `app` has the keys username and password under stringData "
-        "(`secret_manifest` makes it). Look at its annotations afterwards.",
-        "The Secret `created`: `kubectl create secret generic created "
-        "--from-file=password=/dev/stdin`, with the password on standard input.",
+        "`kubectl get secret app -o yaml` shows what is stored, `kubectl describe secret app` what "
+        "is hidden.",
+        "A Secret has two fields for values: `data` takes base64, the other one takes plain text. "
+        "The program that decodes base64 is on every machine.",
+        "stringData: ... base64 -d",
     ],
 )
 def decode_it(lab: LabContext) -> None:
@@ -65,64 +75,69 @@ def decode_it(lab: LabContext) -> None:
     it, with a program that is on every machine.
 
     There is a second copy that is not even encoded. `kubectl apply` keeps the manifest that
-    it was given in an **annotation**, `last-applied-configuration`, to find out next time
+    you gave it in an **annotation**, `last-applied-configuration`, to find out next time
     what you took out. With `stringData` in it, the password stands there in the clear; and
     annotations are what tools print, log and collect without a thought. `describe` leaves
     this one out, `-o yaml` does not.
 
     `kubectl create`, and `kubectl apply --server-side`, write no such annotation.
-    """
-    kubectl = f"kubectl -n {lab.namespace}"
-    manifest = secret_manifest(lab, "app", username="shop", password=lab.secret("app"))
-    print(redact(manifest))
-    lab.run("kubectl apply -f -", stdin=manifest)
-    lab.run(
-        f"{kubectl} create secret generic created --from-file=password=/dev/stdin",
-        stdin=lab.secret("app"),
-    )
-    # What hides the values, and what does not.
-    described = lab.run(f"{kubectl} describe secret app")
-    print(*[line for line in described.splitlines() if " bytes" in line], sep="\n")
-    stored = lab.kube.get("Secret", "app") or {}
-    print("username:", stored["data"]["username"], "decodes to", decoded(stored, "username"))
 
-    # The password, by its SHA-256: decoded from the data, and as it stands in the annotation.
-    for where, value in (
-        ("what was put in", lab.secret("app")),
-        ("data, decoded", decoded(stored)),
-        ("annotation, as it is", applied_password(stored)),
-        ("annotation of created", applied_password(lab.kube.get("Secret", "created"))),
-    ):
-        print(f"{where:22} {lab.fingerprint(value)[:16] if value else 'nothing'}")
+    You will see the same SHA-256 twice, once for each copy, and no annotation on the Secret
+    `created`. (Two equal SHA-256 mean two equal values, and show neither.)
+    """
+    lab.sh(r"""
+kubectl apply -f - <<EOF
+apiVersion: v1
+kind: Secret
+metadata: {name: app}
+stringData: #?(stringData) the field that takes plain text
+  username: shop
+  password: $(head -c 12 /dev/urandom | od -An -tx1 | sed 's/ /x/g')
+EOF
+kubectl get secret app -o jsonpath='{.data.password}' | base64 -d |
+  kubectl create secret generic created --from-file=password=/dev/stdin
+""")
+    lab.sh(r"""
+kubectl describe secret app
+kubectl get secret app -o jsonpath='{.data.username}{"\n"}'
+kubectl get secret app -o jsonpath='{.data.username}' |
+  base64 -d  #?(base64 -d) no key is needed
+""")
+    lab.sh(r"""
+# The password, by its SHA-256: decoded from the data, and as it is in the annotation.
+kubectl get secret app -o jsonpath='{.data.password}' | base64 -d | sha256sum
+annotation='{.metadata.annotations.kubectl\.kubernetes\.io/last-applied-configuration}'
+kubectl get secret app -o jsonpath="$annotation" | jq -j .stringData.password | sha256sum
+echo "annotation of created: $(kubectl get secret created -o jsonpath="$annotation" | wc -c) bytes"
+""")
 
 
 @decode_it.check
 def _(lab: LabContext) -> None:
-    wanted = lab.fingerprint(lab.secret("app"))
-    stored = lab.kube.get("Secret", "app")
-    expect(stored, "there is a Secret app")
+    stored = lab.kube.get("Secret", "app") or {}
+    password = decoded(stored)
     expect(
-        lab.fingerprint(decoded(stored)) == wanted,
-        "its key password decodes to the value that was put in: no key was needed",
-        found=f"{len(decoded(stored))} characters",
-        hint="the value is lab.secret('app'), without a line end",
+        password and decoded(stored, "username"),
+        "there is a Secret app with a username and a password",
+        found=sorted(stored.get("data") or {}) or "no such Secret",
+    )
+    expect(
+        applied_password(stored) == password,
+        "kubectl apply left the password in an annotation, in the clear",
+        found=sorted(stored["metadata"].get("annotations") or {}),
+        hint="kubectl apply -f, without --server-side, of a manifest with stringData",
     )
     described = lab.run(f"kubectl -n {lab.namespace} describe secret app")
     expect(
-        lab.secret("app") not in described and LAST_APPLIED not in described,
+        password not in described and LAST_APPLIED not in described,
         "kubectl describe shows neither the value nor the annotation",
-    )
-    expect(
-        lab.fingerprint(applied_password(stored)) == wanted,
-        "kubectl apply left the password in an annotation, in the clear",
-        found=sorted(((stored or {})["metadata"].get("annotations") or {}).keys()),
-        hint="kubectl apply -f, without --server-side, of a manifest with stringData",
     )
     created = lab.kube.get("Secret", "created")
     expect(
-        lab.fingerprint(decoded(created)) == wanted,
+        decoded(created) == password,
         "there is a Secret created with the same password",
         found=f"{len(decoded(created))} characters" if created else "no such Secret",
+        hint="the decoded value, without a line end: base64 -d",
     )
     expect(
         not applied_password(created),

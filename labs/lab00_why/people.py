@@ -2,12 +2,11 @@
 
 `may` grants, `as_account` asks the API server as that account (kubectl's `--as`: the same
 authorizer, the same answer as with the account's own token), `read_as` tells which Secrets'
-values it got that way. Values are compared by SHA-256; none is shown.
+values it got that way. No value is shown.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from kubernetes import client
 
 from harness.lab.api import REQUEST_SECONDS, CommandFailed, LabContext
+from labs.lab00_why.encoding import decoded, password_of
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -156,7 +156,7 @@ WAYS = {
 def read_as(lab: LabContext, account: str, way: str) -> tuple[set[str], str]:
     """The names of the Secrets whose values the account got, and the refusal, if any.
 
-    A value counts when it is what `lab.secret(NAME)` gave to that Secret.
+    A value counts when it is the one that the Secret of that name holds now.
     """
     shown, rest = WAYS[way]
     status, answer = ask_as(lab, account, shown, secrets_path(lab) + rest)
@@ -165,7 +165,7 @@ def read_as(lab: LabContext, account: str, way: str) -> tuple[set[str], str]:
     return {
         secret["metadata"]["name"]
         for secret in secrets_in(answer)
-        if _password_sum(lab, secret) == lab.fingerprint(lab.secret(secret["metadata"]["name"]))
+        if (value := decoded(secret)) and value == password_of(lab, secret["metadata"]["name"])
     }, ""
 
 
@@ -182,8 +182,3 @@ def secrets_in(answer: str) -> Iterator[dict[str, Any]]:
         yield from value["items"] if "items" in value else [value.get("object", value)]
         while answer[position : position + 1].isspace():
             position += 1
-
-
-def _password_sum(lab: LabContext, secret: dict[str, Any]) -> str:
-    encoded = (secret.get("data") or {}).get("password", "")
-    return lab.fingerprint(base64.b64decode(encoded).decode(errors="replace"))

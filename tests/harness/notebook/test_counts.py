@@ -27,7 +27,6 @@ MEANINGLESS = re.compile(r"^- `\w+`, imported above$", re.MULTILINE)
 # Steps that are not yet so.
 IMPORTS = frozenset(
     {
-        "00.decode_it",
         "06.encrypt_at_rest",
         "00.env_volume_subpath",
         "00.look_into_etcd",
@@ -71,7 +70,6 @@ NOTES = frozenset(
 )
 GIVEN = frozenset(
     {
-        "00.decode_it",
         "06.encrypt_at_rest",
         "00.env_volume_subpath",
         "00.look_into_etcd",
