@@ -92,7 +92,7 @@ kind: Secret
 metadata: {name: app}
 stringData: #?(stringData) the field that takes plain text
   username: shop
-  password: $(head -c 12 /dev/urandom | od -An -tx1 | sed 's/ /x/g')
+  password: $(head -c 18 /dev/urandom | base64)
 EOF
 kubectl get secret app -o jsonpath='{.data.password}' | base64 -d |
   kubectl create secret generic created --from-file=password=/dev/stdin

@@ -9,38 +9,10 @@ from typing import Any
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.etcd import etcd_key, readable
+from labs.lab00_why.encoding import password_of
 from labs.lab00_why.lab import why
 
 READER = "etcd-reader"
-PKI = "/etc/kubernetes/pki"
-
-
-def reader_pod(lab: LabContext) -> Any:
-    """A pod on the control-plane node, in its network, with a folder of it: the etcd client's."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": READER},
-        "spec": {
-            "nodeName": lab.control_plane.node.name,
-            "hostNetwork": True,
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 0,
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [
-                {
-                    "name": "shell",
-                    "image": lab.image("app"),
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["sleep", "infinity"],
-                    # The key of the certificate can be read by root only.
-                    "securityContext": {"runAsUser": 0},
-                    "volumeMounts": [{"name": "pki", "mountPath": "/pki", "readOnly": True}],
-                }
-            ],
-            "volumes": [{"name": "pki", "hostPath": {"path": PKI, "type": "Directory"}}],
-        },
-    }
 
 
 def ask_etcd(lab: LabContext, question: dict[str, Any]) -> list[dict[str, Any]]:
@@ -68,16 +40,19 @@ curl -sS --fail-with-body --cacert /pki/etcd/ca.crt --cert /pki/etcd/server.crt 
 @why.step(
     "Look into etcd",
     minutes=3,
+    goals=[
+        "there is a Secret stored with a password",
+        "the pod etcd-reader runs, in the network of the control-plane node",
+        "it can ask etcd for the Secret, past the API server and its RBAC",
+        "the value begins with k8s and a zero byte: plain protobuf",
+        "the password stands in it as it is, without base64",
+    ],
     hints=[
-        "etcd takes the client certificates that lie on its node, in /etc/kubernetes/pki/etcd. A "
-        "pod with hostNetwork and a hostPath volume of that folder has all that it takes: "
-        "`lab.kube.apply(reader_pod(lab))`.",
-        "etcd answers JSON at https://127.0.0.1:2379/v3/kv/range; keys and values are base64. "
-        "`ask_etcd(lab, {'key': '/registry/secrets/lab00/stored'})` asks from inside the pod.",
-        "Make the Secret stored (key password, `lab.secret('stored')`). Keep in "
-        "`lab.notes['etcd']`: start (the first four bytes, `repr`), clear (whether the password "
-        "stands in the value), names (how many keys /registry/secrets/ has; range_end is "
-        "/registry/secrets0).",
+        "etcd listens on 127.0.0.1 of its node, and takes the client certificates that are there "
+        "in files. What must a pod share with the node to reach both?",
+        "`kubectl -n kube-system get pod etcd-$NODE -o yaml` names the folder of etcd's "
+        "certificates (`--cert-file`).",
+        "hostNetwork: true; path: /etc/kubernetes/pki/etcd",
     ],
 )
 def look_into_etcd(lab: LabContext) -> None:
@@ -90,46 +65,70 @@ def look_into_etcd(lab: LabContext) -> None:
     to create pods amounts to where no policy forbids such pods, and it is how we look now.
 
     A value begins with `k8s` and a zero byte, then comes the object in protobuf, which is
-    binary but not encrypted: the password stands in it as it is, without even base64. (It is
-    masked below, because this lab masks what it knows to be secret. etcd does not.)
+    binary but not encrypted: the password stands in it as it is, without even base64.
 
     The keys are paths: `/registry/secrets/NAMESPACE/NAME`. They tell every Secret's name, and
     they stay readable when the values are encrypted.
 
     Encrypting them is possible: lab 06 does it, for people who run clusters.
     """
-    lab.kube.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "stored"},
-            "stringData": {"password": lab.secret("stored")},
-        }
-    )
-    lab.kube.apply(reader_pod(lab))
-    lab.kube.wait_for_pod(READER)
-    (stored,) = ask_etcd(lab, {"key": etcd_key(lab, "stored")})
-    print(stored["key"], readable(stored["value"], 2000), sep="\n")
-
-    # All Secrets of all namespaces: their names, in one request.
-    everything = ask_etcd(
-        lab, {"key": "/registry/secrets/", "range_end": "/registry/secrets0", "keys_only": True}
-    )
-    print(*[entry["key"] for entry in everything][:5], "…", sep="\n")
-    lab.notes["etcd"] = {
-        "start": repr(stored["value"][:4]),
-        "clear": lab.secret("stored").encode() in stored["value"],
-        "names": len(everything),
-    }
+    lab.sh(r"""
+head -c 18 /dev/urandom | base64 | tr -d '\n' |
+  kubectl create secret generic stored --from-file=password=/dev/stdin
+""")
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: etcd-reader}
+spec:
+  nodeName: $NODE
+  hostNetwork: true  #? etcd listens on the node's own 127.0.0.1
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  tolerations: [{operator: Exists}]
+  containers:
+  - name: shell
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    securityContext: {runAsUser: 0}
+    volumeMounts: [{name: pki, mountPath: /pki/etcd, readOnly: true}]
+  volumes:
+  - name: pki
+    hostPath:
+      path: /etc/kubernetes/pki/etcd  #? the folder with etcd's certificates
+""")
+    lab.sh(r"""
+kubectl wait --for=condition=Ready pod/etcd-reader --timeout=60s
+password=$(kubectl get secret stored -o jsonpath='{.data.password}' | base64 -d)
+# One key. Bytes that are no text become dots, and sed masks the password; etcd does not.
+printf '{"key": "%s"}' $(printf %s /registry/secrets/$NAMESPACE/stored | base64) |
+  kubectl exec -i etcd-reader -- curl -sS --fail-with-body --cacert /pki/etcd/ca.crt \
+    --cert /pki/etcd/server.crt --key /pki/etcd/server.key \
+    https://127.0.0.1:2379/v3/kv/range -d @- |
+  jq -r '.kvs[0].value' | base64 -d | LC_ALL=C tr -c '[:print:]' . |
+  sed -f <(printf 's|%s|(THE PASSWORD)|' "$password")
+""")
+    names = lab.sh(r"""
+# All keys from /registry/secrets/ on: the names of all Secrets of all namespaces.
+printf '{"key": "%s", "range_end": "%s", "keys_only": true}' \
+  $(printf %s /registry/secrets/ | base64) $(printf %s /registry/secrets0 | base64) |
+  kubectl exec -i etcd-reader -- curl -sS --fail-with-body --cacert /pki/etcd/ca.crt \
+    --cert /pki/etcd/server.crt --key /pki/etcd/server.key \
+    https://127.0.0.1:2379/v3/kv/range -d @- |
+  jq -r '.kvs[].key | @base64d'
+""")
+    # For the table at the end of this lab.
+    lab.notes["etcd"] = {"names": len(names.split())}
 
 
 @look_into_etcd.check
 def _(lab: LabContext) -> None:
-    noted = lab.notes.get("etcd", {})
-    expect(lab.kube.get("Secret", "stored"), "there is a Secret stored")
+    password = password_of(lab, "stored")
+    expect(password, "there is a Secret stored with a password")
     pod = lab.kube.get("Pod", READER) or {}
     expect(
-        (pod.get("status") or {}).get("phase") == "Running",
+        (pod.get("status") or {}).get("phase") == "Running" and pod["spec"].get("hostNetwork"),
         f"the pod {READER} runs, in the network of the control-plane node",
         found=pod.get("status", {}).get("phase") or "no such pod",
     )
@@ -141,14 +140,4 @@ def _(lab: LabContext) -> None:
         "the value begins with k8s and a zero byte: plain protobuf",
         found=readable(value[:30]),
     )
-    expect(
-        lab.secret("stored").encode() in value,
-        "the password stands in it as it is, without base64",
-        hint="the value is lab.secret('stored')",
-    )
-    expect(
-        noted.get("start") == repr(b"k8s\x00") and noted.get("clear") is True,
-        "and that was noted",
-        found=noted or "no lab.notes['etcd']",
-    )
-    expect(noted.get("names", 0) >= 1, "with the number of Secrets that the keys tell of")
+    expect(password.encode() in value, "the password stands in it as it is, without base64")

@@ -29,7 +29,6 @@ IMPORTS = frozenset(
     {
         "06.encrypt_at_rest",
         "00.env_volume_subpath",
-        "00.look_into_etcd",
         "06.other_ciphers",
         "00.read_without_get",
         "06.rotate_the_key",
@@ -57,7 +56,6 @@ SILENT = frozenset(
 NOTES = frozenset(
     {
         "06.encrypt_at_rest",
-        "00.look_into_etcd",
         "06.other_ciphers",
         "00.read_without_get",
         "06.rotate_the_key",
@@ -72,7 +70,6 @@ GIVEN = frozenset(
     {
         "06.encrypt_at_rest",
         "00.env_volume_subpath",
-        "00.look_into_etcd",
         "06.other_ciphers",
         "00.read_without_get",
         "06.rotate_the_key",
