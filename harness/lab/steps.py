@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.base.errors import CheckFailed, UsageError
 from harness.base.redact import redact
 from harness.lab.picture import Picture
+from harness.lab.questions import Question
 
 if TYPE_CHECKING:
     from harness.lab.context import LabContext
@@ -124,8 +125,8 @@ class Lab:
     needs; `goal` is one sentence. `needs` names the integrations the environment must
     have before the first step (harness.integrations); `snapshots` what a snapshot holds
     beside Vault and the cluster ("control_plane"). `picture` shows who talks to whom: it
-    stands in the README and in the notebook. A `draft` works but has not been
-    proved everywhere yet: it is shown, tested and listed only with LAB_DRAFTS=1.
+    stands in the README and in the notebook, as do the `questions`. A `draft` works but has
+    not been proved everywhere yet: it is shown, tested and listed only with LAB_DRAFTS=1.
     """
 
     number: str
@@ -137,6 +138,7 @@ class Lab:
     draft: bool = False
     picture: Picture | None = None
     remember: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
     steps: list[Step] = field(default_factory=list)
     sequenced: bool = False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness.base.paths import CHECKOUT
 from harness.lab.catalog import all_labs
+from harness.lab.questions import folded
 from harness.lab.steps import Lab
 from harness.notebook.render import NOTEBOOKS, picture_path
 
@@ -20,7 +21,7 @@ README = "README.md"
 
 def filled(lab: Lab, text: str, folder: Path) -> str:
     """`text`, the README in `folder`, with the parts that come from the lab."""
-    parts = {"picture": _picture(lab, folder)}
+    parts = {"picture": _picture(lab, folder), "questions": folded(lab.questions)}
     for name, part in parts.items():
         begin, end = f"<!-- {name}, by ./lab render -->", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)

@@ -22,6 +22,7 @@ import nbformat
 from harness.base.paths import CHECKOUT
 from harness.lab.catalog import all_labs
 from harness.lab.gaps import GAP
+from harness.lab.questions import folded
 from harness.lab.steps import Lab, Step
 from harness.notebook.facts import facts
 from harness.notebook.source import Source, grouped_imports, source_of
@@ -235,6 +236,8 @@ def _closing(lab: Lab, following: Lab | None) -> str:
     lines = []
     if lab.remember:
         lines += ["## What to remember", "", *(f"- {line}" for line in lab.remember), ""]
+    if lab.questions:
+        lines += ["## Three questions", "", folded(lab.questions), ""]
     lines += [
         "## Clean up",
         "",

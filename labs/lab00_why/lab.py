@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab00_why.picture import PICTURE
+from labs.lab00_why.questions import QUESTIONS
 
 why = Lab(
     "00",
@@ -12,6 +14,7 @@ why = Lab(
     snapshots=("control_plane",),
     goal="What protects a Kubernetes Secret, what does not, and what Vault adds: every claim is "
     "tried out on a real API server and a real etcd before it is believed.",
+    picture=PICTURE,
     remember=(
         "base64 is an encoding. Who may get, list or watch a Secret, or create a pod beside it, "
         "has its value.",
@@ -20,4 +23,5 @@ why = Lab(
         "A volume follows a change within 90 seconds; a variable and a subPath do not.",
         "Kubernetes can say who read a Secret only if an audit policy was there before.",
     ),
+    questions=QUESTIONS,
 )

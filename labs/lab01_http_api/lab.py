@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import Lab
 from labs.lab01_http_api.picture import PICTURE
+from labs.lab01_http_api.questions import QUESTIONS
 
 http_api = Lab(
     "01",
@@ -21,4 +22,5 @@ http_api = Lab(
         "Every credential has an owner and a way to end it early; nearly all have a time to live.",
         "Doing all this in the application couples it to Vault; labs 02 to 04 take that away.",
     ),
+    questions=QUESTIONS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import Lab
 from labs.lab02_csi.picture import PICTURE
+from labs.lab02_csi.questions import QUESTIONS
 
 csi = Lab(
     "02",
@@ -23,4 +24,5 @@ csi = Lab(
         "policy, its audit log and the rotation remain.",
         "Why a volume was refused stands in the pod's events. That a rotation failed does not.",
     ),
+    questions=QUESTIONS,
 )

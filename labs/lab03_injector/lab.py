@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import Lab
 from labs.lab03_injector.picture import PICTURE
+from labs.lab03_injector.questions import QUESTIONS
 
 injector = Lab(
     "03",
@@ -23,4 +24,5 @@ injector = Lab(
         "failurePolicy decides what happens while the webhook is down: pods without secrets, or "
         "no pods.",
     ),
+    questions=QUESTIONS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import Lab
 from labs.lab04_operator.picture import PICTURE
+from labs.lab04_operator.questions import QUESTIONS
 
 operator = Lab(
     "04",
@@ -24,4 +25,5 @@ operator = Lab(
         "When Vault is away nothing changes, for good and for bad: the last copy stays.",
         "The copy lies in etcd, and whoever may read Secrets has it: that is the price.",
     ),
+    questions=QUESTIONS,
 )

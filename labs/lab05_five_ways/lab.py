@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness import Lab
 from labs.lab05_five_ways.picture import PICTURE
+from labs.lab05_five_ways.questions import QUESTIONS
 
 five_ways = Lab(
     "05",
@@ -22,4 +23,5 @@ five_ways = Lab(
         "A running process learns of a change only by reading its file again. The operator can "
         "restart it; the others leave that to you.",
     ),
+    questions=QUESTIONS,
 )

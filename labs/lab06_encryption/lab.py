@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from harness import Lab
+from labs.lab06_encryption.picture import PICTURE
+from labs.lab06_encryption.questions import QUESTIONS
 
 encryption = Lab(
     "06",
@@ -12,6 +14,7 @@ encryption = Lab(
     snapshots=("control_plane",),
     goal="For people who run clusters: you encrypt Secrets in etcd, rotate the key, let Vault "
     "hold it, take Vault away, and see what encryption at rest does not do.",
+    picture=PICTURE,
     remember=(
         "The first provider writes, all of them read. Nothing is rewritten by itself.",
         "A key is dropped last: first add, then write with it, then rewrite all, then remove.",
@@ -20,4 +23,5 @@ encryption = Lab(
         "while Vault is away reads no Secret.",
         "Encryption at rest protects the disk, not the API: whoever may read gets plain text.",
     ),
+    questions=QUESTIONS,
 )

@@ -10,12 +10,15 @@ import pytest
 from harness.base.paths import CHECKOUT
 from harness.lab.catalog import all_labs
 from harness.lab.picture import Arrow, Box, Picture
+from harness.lab.questions import COUNT, Question
 from harness.lab.steps import Lab
 from harness.notebook.readme import filled, readmes
 from harness.notebook.render import NOTEBOOKS, picture_path, render
 from tests.fakes.toylab import toy
 
 BOXES = (Box("a", "A", 20, 20, 90, 60), Box("b", "B", 200, 20, 90, 60))
+# What an author adds begins without a picture and without questions.
+COURSE = [lab for lab in all_labs() if lab.number <= "06"]
 PICTURE = Picture("Who asks whom", BOXES, (Arrow("a", "b", "A asks B."),))
 
 
@@ -49,7 +52,23 @@ def test_the_committed_readmes_are_what_the_labs_render() -> None:
     assert differing == [], "run: ./lab render"
 
 
-@pytest.mark.parametrize("lab", [lab for lab in all_labs() if lab.picture], ids=lambda x: x.number)
+def test_the_questions_are_folded_in_readme_and_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toy, "questions", (Question("Why?", "Because."), Question("Who?", "You.")))
+    text = "<!-- questions, by ./lab render -->\n<!-- end of questions -->"
+    for shown in (filled(toy, text, CHECKOUT), render(toy)["cells"][-1]["source"]):
+        assert "1. Why?" in shown
+        assert shown.index("2. Who?") < shown.rindex("<details>") < shown.index("You.")
+
+
+@pytest.mark.parametrize("lab", COURSE, ids=lambda lab: lab.number)
+def test_each_lab_of_the_course_asks_three_questions(lab: Lab) -> None:
+    assert len({one.asked for one in lab.questions}) == COUNT
+    assert all(one.asked.endswith("?") and one.answer.endswith(".") for one in lab.questions)
+    text = (CHECKOUT / "labs" / lab.folder / "README.md").read_text(encoding="utf-8")
+    assert all(one.asked in text and one.answer in text for one in lab.questions)
+
+
+@pytest.mark.parametrize("lab", COURSE, ids=lambda lab: lab.number)
 def test_each_readme_shows_the_picture_of_its_lab(lab: Lab) -> None:
     text = (CHECKOUT / "labs" / lab.folder / "README.md").read_text(encoding="utf-8")
     assert f"](../../notebooks/{picture_path(lab).as_posix()})" in text
