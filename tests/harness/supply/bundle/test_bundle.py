@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -316,3 +317,12 @@ def test_the_sum_of_the_manifest_is_the_first_thing_in_it(file: Path) -> None:
     text = rest[: bundle.start - 8 - len(sum_) - 1]
     assert hashlib.sha256(text).hexdigest().encode() == sum_
     assert json.loads(text)["platform"] == form.here()
+
+
+def test_the_wheels_are_the_same_for_all_micro_releases_of_a_python() -> None:
+    # A bundle names the minor release alone (3.11); Debian 12 has 3.11.2, others a later one.
+    for lock in form.LOCKS:
+        marks = re.findall(
+            r"python_full_version [<>=]+ '(\d+\.\d+\.\d+)'", (CHECKOUT / lock).read_text()
+        )
+        assert marks == []
