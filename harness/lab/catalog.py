@@ -1,27 +1,60 @@
 """The list of labs: every folder labs/labNN_topic whose steps.py states a `Lab`'s sequence.
 
 This is the only module that imports `labs`. To add a lab, add a folder; nothing else
-changes.
+changes. The folders that the variable LAB_PATH names are looked through as well: a team's
+own labs, outside this checkout. Their packages become part of the package `labs`.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from harness.base.errors import UsageError
 from harness.base.paths import CHECKOUT
 from harness.lab.steps import Lab, Step
 
+OWN = CHECKOUT / "labs"
+PATH_VARIABLE = "LAB_PATH"
 _FOLDER = re.compile(r"lab(\d\d)_[a-z0-9_]+")
+
+
+def outside() -> tuple[Path, ...]:
+    """The folders that LAB_PATH names. Raises UsageError for one that is not there."""
+    named = os.environ.get(PATH_VARIABLE, "").split(os.pathsep)
+    folders = tuple(Path(name).expanduser().absolute() for name in named if name)
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(
+                f"{PATH_VARIABLE} names a folder that is not there",
+                where=str(folder),
+                hint=f"folders of labs, with {os.pathsep!r} between them; or unset {PATH_VARIABLE}",
+            )
+    return folders
+
+
+def home(lab: Lab) -> Path:
+    """The folder of LAB_PATH that this lab lies in, or the checkout's own `labs`."""
+    parent = Path(inspect.getfile(lab.steps[0].do)).absolute().parent.parent
+    return parent if parent in outside() else OWN
+
+
+def labs_in(folder: Path) -> tuple[Lab, ...]:
+    """The labs that lie in this folder: `OWN`, or one of LAB_PATH."""
+    return tuple(lab for lab in all_labs() if home(lab) == folder)
 
 
 @cache
 def all_labs() -> tuple[Lab, ...]:
-    """Every lab of this checkout, in the order of their numbers; drafts with LAB_DRAFTS=1."""
+    """Every lab that is there, in the order of their numbers; drafts with LAB_DRAFTS=1.
+
+    Raises UsageError when two labs have the same number, or LAB_PATH is wrong.
+    """
     return tuple(lab for folder, number in _folders() if _is_shown(lab := _load(folder, number)))
 
 
@@ -58,10 +91,23 @@ def find_steps(selector: str) -> tuple[Lab, list[Step]]:
 
 def _folders() -> Iterator[tuple[str, str]]:
     """The folder of each lab and its number, in the order of the numbers."""
-    for folder in sorted((CHECKOUT / "labs").iterdir()):
-        match = _FOLDER.fullmatch(folder.name)
-        if match and (folder / "steps.py").is_file():
-            yield folder.name, match[1]
+    labs = importlib.import_module("labs")
+    found: dict[str, Path] = {}
+    for folder in (OWN, *outside()):
+        if folder != OWN and str(folder) not in labs.__path__:
+            labs.__path__.append(str(folder))
+        for lab in folder.iterdir():
+            match = _FOLDER.fullmatch(lab.name)
+            if not (match and (lab / "steps.py").is_file()):
+                continue
+            if (other := found.setdefault(match[1], lab)) != lab:
+                raise UsageError(
+                    f"two labs have the number {match[1]}",
+                    where=f"{other} and {lab}",
+                    hint="give one of them another number",
+                )
+    for number in sorted(found):
+        yield found[number].name, number
 
 
 def _names(number: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.base.errors import UsageError
@@ -18,12 +19,15 @@ TITLE_LENGTH = 50
 _WORD = re.compile("{{(number|package|title|title literal)}}")
 
 
-def new_lab(labs: Path, number: str, title: str) -> Path:
-    """Make the folder of a lab in `labs` and return it.
+def new_lab(labs: Path, number: str, title: str, known: Iterable[Path] = ()) -> Path:
+    """Make the folder of a lab in `labs` and return it. `known` are all folders with labs.
 
-    Raises UsageError for a number or a title that cannot name a lab, and for one that is taken.
+    Raises UsageError for a number or a title that cannot name a lab, for one that is taken, and
+    when the folder cannot be written.
     """
-    folder = labs / f"lab{_checked_number(labs, number)}_{_slug(title)}"
+    if not labs.is_dir():
+        raise UsageError("there is no such folder", where=str(labs), hint="make it first: mkdir")
+    folder = labs / f"lab{_checked_number((labs, *known), number)}_{_slug(title)}"
     words = {
         "number": number,
         "package": folder.name,
@@ -54,13 +58,13 @@ def _literal(title: str) -> str:
     return f"{quote}{escaped}{quote}"
 
 
-def _checked_number(labs: Path, number: str) -> str:
+def _checked_number(folders: Iterable[Path], number: str) -> str:
     if not re.fullmatch("[0-9]{2}", number):
         raise UsageError(f"{number!r} cannot number a lab", hint="two digits, as in 07")
-    taken = sorted(path.name for path in labs.iterdir() if path.name.startswith(f"lab{number}"))
+    taken = sorted(path for folder in folders for path in folder.glob(f"lab{number}*"))
     if taken:
         raise UsageError(
-            f"there is a lab {number} already", where=str(labs / taken[0]), hint="another number"
+            f"there is a lab {number} already", where=str(taken[0]), hint="another number"
         )
     return number
 

@@ -35,7 +35,8 @@ from harness.lab.access import Access
 from harness.lab.catalog import all_labs
 from harness.lab.steps import Lab
 from harness.notebook import workspace
-from harness.notebook.render import EXERCISES, NOTEBOOKS, picture_path
+from harness.notebook.render import EXERCISES, picture_path
+from harness.notebook.render import notebooks_of as originals_of
 
 ADDRESS = "127.0.0.1"
 START_SECONDS = 120.0
@@ -134,11 +135,11 @@ def notebooks_of(state: Path) -> Path:
     return state / "notebooks"
 
 
-def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
+def copy_notebooks(state: Path, source: Path | None = None) -> list[str]:
     """Copy every lab's notebooks and picture for the learner; return sentences about what was not.
 
     A copy that nobody has saved since is replaced when the original changed; a copy with
-    work in it stays as it is.
+    work in it stays as it is. They come from `source`, or from where each lab's are.
     """
     target = notebooks_of(state)
     record_file = state / "notebooks.json"
@@ -146,7 +147,7 @@ def copy_notebooks(state: Path, source: Path = NOTEBOOKS) -> list[str]:
     notes = []
     for lab in all_labs():
         for path in (Path(lab.notebook), Path(EXERCISES, lab.notebook), picture_path(lab)):
-            original, copy = source / path, target / path
+            original, copy = (source or originals_of(lab)) / path, target / path
             if not original.is_file():
                 continue
             wanted = file_sha256(original)

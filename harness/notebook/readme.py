@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.base.paths import CHECKOUT
-from harness.lab.catalog import all_labs
+from harness.lab.catalog import OWN, labs_in
 from harness.lab.questions import folded
 from harness.lab.steps import Lab
 from harness.notebook.render import NOTEBOOKS, picture_path
@@ -33,7 +33,7 @@ def filled(lab: Lab, text: str, folder: Path) -> str:
 
 def readmes(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str, str]]:
     """Each lab's README: its file, its text, and what the text should be."""
-    for lab in all_labs() if labs is None else labs:
+    for lab in labs_in(OWN) if labs is None else labs:
         file = CHECKOUT / "labs" / lab.folder / README
         if file.is_file():
             text = file.read_text(encoding="utf-8")

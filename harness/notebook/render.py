@@ -20,7 +20,7 @@ from typing import Any
 import nbformat
 
 from harness.base.paths import CHECKOUT
-from harness.lab.catalog import all_labs
+from harness.lab.catalog import OWN, home, labs_in
 from harness.lab.gaps import GAP
 from harness.lab.questions import folded
 from harness.lab.steps import Lab, Step
@@ -80,7 +80,7 @@ def render(lab: Lab, *, exercise: bool = False, following: Lab | None = None) ->
 
 def rendered(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str]]:
     """The path below `notebooks/` and the text of every notebook and every picture."""
-    known = all_labs() if labs is None else labs
+    known = labs_in(OWN) if labs is None else labs
     for lab, following in zip(known, [*known[1:], None], strict=True):
         for exercise in (False, True):
             notebook = render(lab, exercise=exercise, following=following)
@@ -88,6 +88,16 @@ def rendered(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str]]:
             yield folder / lab.notebook, _writes(notebook) + "\n"
         if lab.picture:
             yield picture_path(lab), lab.picture.svg()
+
+
+def notebooks_of_labs(folder: Path) -> Path:
+    """Where the notebooks are of the labs in `folder`: below it, or this checkout's."""
+    return NOTEBOOKS if folder == OWN else folder / NOTEBOOKS.name
+
+
+def notebooks_of(lab: Lab) -> Path:
+    """Where the notebooks of this lab are."""
+    return notebooks_of_labs(home(lab))
 
 
 def picture_path(lab: Lab) -> Path:

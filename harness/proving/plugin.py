@@ -189,11 +189,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Exercises are unsolved: they are looked at, never run to pass."""
-    from harness.notebook.render import EXERCISES, NOTEBOOKS
+    from harness.lab.catalog import OWN, outside
+    from harness.notebook.render import EXERCISES, notebooks_of_labs
 
-    unsolved = NOTEBOOKS / EXERCISES
-    if _runs_notebooks(config) and unsolved in (collection_path, *collection_path.parents):
-        return True
+    if _runs_notebooks(config):
+        unsolved = {notebooks_of_labs(home) / EXERCISES for home in (OWN, *outside())}
+        if unsolved & {collection_path, *collection_path.parents}:
+            return True
     return None
 
 
