@@ -134,7 +134,10 @@ class Group(Generic[T]):
         self.end.now()
         deadline = time.monotonic() + JOIN_SECONDS
         for thread in self.running.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+            # Ctrl-C may come while a thread is being started: it is none that can be joined yet,
+            # and finds that all has ended as soon as it begins.
+            with suppress(RuntimeError):
+                thread.join(max(0.0, deadline - time.monotonic()))
         if self._within:
             self._within.__exit__(None, None, None)
 

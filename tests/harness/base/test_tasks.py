@@ -169,3 +169,16 @@ def test_what_is_added_after_the_end_is_stopped_at_once() -> None:
     with end.adding(lambda: stopped.append("late")):
         pass
     assert stopped == ["late"]
+
+
+def test_ctrl_c_while_a_thread_is_being_started_is_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        if self.name == "late":
+            raise KeyboardInterrupt
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tasks.side_by_side({"late": lambda: None})
