@@ -172,7 +172,8 @@ def test_keys_that_were_dropped_are_given_back(plane: ControlPlane) -> None:
     assert "no matching prefix" in found["message"]
     assert "gave the API server the keys" in restore_readability(plane)
     assert plane.call("GET", f"{PATH}/app")[0] == 200
-    assert plane.health()[0] == 200
+    # It serves before its health says so: that looks at all Secrets, and takes a moment.
+    wait_for("the API server to be well", lambda: plane.health()[0] == 200, timeout=60)
 
 
 def test_a_value_whose_key_is_lost_is_told_or_deleted(plane: ControlPlane) -> None:
