@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.common import Output, SupplyName, app, messages, show
+from harness.cli.common import (
+    FlavourNames,
+    KubernetesReleases,
+    Labs,
+    Output,
+    SupplyName,
+    app,
+    chosen_labs,
+    messages,
+    provided_for,
+    show,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,27 +40,18 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.")]
 @bundle.command()
 def save(
     file: File,
-    labs: Annotated[list[str] | None, typer.Argument(metavar="[LAB]...")] = None,
+    labs: Labs = None,
     supply: SupplyName = "auto",
-    vault: Annotated[
-        list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
-    ] = None,
-    kubernetes: Annotated[
-        list[str] | None, typer.Option("--kubernetes", help="Which Kubernetes; likewise.")
-    ] = None,
+    vault: FlavourNames = None,
+    kubernetes: KubernetesReleases = None,
 ) -> None:
     """Write FILE with what the named labs need, or all labs; fetch what is missing first."""
     from harness.base.progress import reporting
-    from harness.environment import parts
-    from harness.lab import catalog
     from harness.supply.bundle import save as saving
 
-    chosen = [catalog.find_lab(number) for number in labs or ()] or catalog.all_labs()
-    needs = dict.fromkeys(need for lab in chosen for need in lab.needs)
+    chosen = chosen_labs(labs)
     with reporting() as progress:
-        found, provided = parts.provide(
-            supply, vault or ["vault"], needs, progress, kubernetes or ()
-        )
+        found, provided = provided_for(chosen, supply, vault, kubernetes, progress)
         numbers = [lab.number for lab in chosen]
         saved = saving.save(file.absolute(), found.name, provided, numbers, progress)
     messages.print(

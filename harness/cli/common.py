@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,11 +13,13 @@ from harness.base.errors import UsageError
 from harness.base.redact import redact
 
 if TYPE_CHECKING:
+    from harness.base.progress import Progress
     from harness.environment.environment import Environment
     from harness.lab.access import Access
     from harness.lab.context import LabContext
     from harness.lab.steps import Lab, Step
     from harness.session.runner import Runner
+    from harness.supply.base import Provided, Supply
 
 app = typer.Typer(
     add_completion=False,
@@ -47,6 +50,13 @@ KubernetesRelease = Annotated[
         help="Which Kubernetes: 1.36 (default) or 1.37.",
     ),
 ]
+Labs = Annotated[list[str] | None, typer.Argument(metavar="[LAB]...")]
+FlavourNames = Annotated[
+    list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
+]
+KubernetesReleases = Annotated[
+    list[str] | None, typer.Option("--kubernetes", help="Which Kubernetes; likewise.")
+]
 ShellLab = Annotated[
     str, typer.Argument(metavar="[LAB]", help="The lab to work in; the first not done without it.")
 ]
@@ -76,6 +86,27 @@ def bring_up(
     with reporting() as progress:
         options = Options(supply, flavour, port, needs, kubernetes, new_vault)
         return environment(name).up(options, progress)
+
+
+def provided_for(
+    labs: Sequence[Lab],
+    supply: str,
+    flavours: list[str] | None,
+    releases: list[str] | None,
+    progress: Progress,
+) -> tuple[Supply, Mapping[str, Provided]]:
+    """What these labs need, built or downloaded where it is missing, and its supply."""
+    from harness.environment import parts
+
+    needs = dict.fromkeys(need for lab in labs for need in lab.needs)
+    return parts.provide(supply, flavours or ["vault"], needs, progress, releases or ())
+
+
+def chosen_labs(numbers: list[str] | None) -> Sequence[Lab]:
+    """The labs of these numbers; all labs without any. Raises UsageError."""
+    from harness.lab import catalog
+
+    return [catalog.find_lab(number) for number in numbers or ()] or catalog.all_labs()
 
 
 def context(name: str, lab: Lab) -> LabContext:

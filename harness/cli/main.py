@@ -23,16 +23,21 @@ from harness.cli import authors, bundle, gc, steps
 from harness.cli.common import (
     EnvName,
     FlavourName,
+    FlavourNames,
     KubernetesRelease,
+    KubernetesReleases,
+    Labs,
     Output,
     ShellLab,
     SupplyName,
     app,
     bring_up,
+    chosen_labs,
     context,
     environment,
     lab_at_work,
     messages,
+    provided_for,
     show,
 )
 from harness.supply import surroundings
@@ -40,9 +45,6 @@ from harness.supply import surroundings
 __all__ = ["authors", "bundle", "gc", "main", "steps"]
 
 INTERRUPTED = 130
-
-
-Labs = Annotated[list[str] | None, typer.Argument(metavar="[LAB]...")]
 
 
 @app.command()
@@ -72,24 +74,15 @@ def up(
 def fetch(
     labs: Labs = None,
     supply: SupplyName = "auto",
-    vault: Annotated[
-        list[str] | None, typer.Option("--vault", help="Which Vault; may be given twice.")
-    ] = None,
-    kubernetes: Annotated[
-        list[str] | None, typer.Option("--kubernetes", help="Which Kubernetes; likewise.")
-    ] = None,
+    vault: FlavourNames = None,
+    kubernetes: KubernetesReleases = None,
 ) -> None:
     """Build or download what the named labs need, or all labs; start none of it."""
     from harness.base.progress import reporting
-    from harness.environment import parts
-    from harness.lab import catalog
 
-    chosen = [catalog.find_lab(number) for number in labs or ()] or catalog.all_labs()
-    needs = dict.fromkeys(need for lab in chosen for need in lab.needs)
+    chosen = chosen_labs(labs)
     with reporting() as progress:
-        found, provided = parts.provide(
-            supply, vault or ["vault"], needs, progress, kubernetes or ()
-        )
+        found, provided = provided_for(chosen, supply, vault, kubernetes, progress)
     messages.print(f"{len(provided)} parts are here, {found.name}: {found.why}", markup=False)
 
 

@@ -147,7 +147,7 @@ def _inline(text: str) -> Markup:
 
 def _lab(environment: Environment, lab: Lab) -> Data:
     folder = environment.folder / "labs" / lab.number
-    progress = Progress(folder / "progress.json")
+    progress = Progress.of(environment.folder, lab)
     steps = [_step(step, progress.entry(step)) for step in lab.steps]
     return {
         "lab": lab.number,

@@ -140,9 +140,9 @@ def status_of_labs(environment: Environment) -> list[Data]:
 
 
 def _lab_progress(environment: Environment, lab: Any) -> Data:
-    progress = Progress(environment.folder / "labs" / lab.number / "progress.json")
+    progress = Progress.of(environment.folder, lab)
     states = {step: progress.state(step) for step in lab.steps}
-    first = next((step for step, state in states.items() if not state), None)
+    first = progress.first_open(lab)
     return {
         "lab": lab.number,
         "title": lab.title,

@@ -8,7 +8,6 @@ own labs, outside this checkout. Their packages become part of the package `labs
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -40,8 +39,8 @@ def outside() -> tuple[Path, ...]:
 
 def home(lab: Lab) -> Path:
     """The folder of LAB_PATH that this lab lies in, or the checkout's own `labs`."""
-    parent = Path(inspect.getfile(lab.steps[0].do)).absolute().parent.parent
-    return parent if parent in outside() else OWN
+    folder = lab.source.parent
+    return folder if folder in outside() else OWN
 
 
 def labs_in(folder: Path) -> tuple[Lab, ...]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -194,7 +193,7 @@ class LabContext(Terminal):
         """The folder of this lab's own files: its steps, its manifests."""
         if not self.lab.steps:
             return CHECKOUT / "labs"  # one that is only begun has none
-        return Path(inspect.getfile(self.lab.steps[0].do)).parent
+        return self.lab.source
 
     @property
     def folder(self) -> Path:

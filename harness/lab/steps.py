@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.base.errors import CheckFailed, UsageError
@@ -148,14 +149,14 @@ class Lab:
         return f"lab{self.number}"
 
     @property
-    def folder(self) -> str:
-        """The name of the folder that its steps lie in: `lab01_http_api`."""
-        return self.steps[0].do.__module__.split(".")[-2]
+    def source(self) -> Path:
+        """The folder of its own files (steps, README, manifests), such as labs/lab01_http_api."""
+        return Path(inspect.getfile(self.steps[0].do)).absolute().parent
 
     @property
     def notebook(self) -> str:
         """The file name of its notebook: `01_http_api.ipynb` for labs/lab01_http_api/."""
-        return f"{self.folder.removeprefix('lab')}.ipynb"
+        return f"{self.source.name.removeprefix('lab')}.ipynb"
 
     def step(
         self,

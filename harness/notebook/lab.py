@@ -27,7 +27,7 @@ from harness.notebook.panel import Panel
 from harness.notebook.source import source_of
 from harness.session.hints import next_hint
 from harness.session.progress import CHECKED, SKIPPED
-from harness.session.runner import Runner
+from harness.session.runner import Runner, kept
 from harness.supply import surroundings
 
 ENVIRONMENT_VARIABLE = "LAB_ENV"
@@ -117,7 +117,7 @@ class NotebookLab(LabContext):
             )
         self.runner.begin(self._running)
         self._facts = []
-        listen(self._note)
+        listen(kept(self._facts, _holds))
 
     def end_cell(self, well: bool) -> None:
         """A cell has run: a step that looks and has no check is done when its cell ended well."""
@@ -142,10 +142,6 @@ class NotebookLab(LabContext):
         self._panel.update(panel)
         if below:
             display(panel)
-
-    def _note(self, fact: str) -> None:
-        self._facts.append(fact)
-        _holds(fact)
 
 
 def open_lab(number: str) -> NotebookLab:

@@ -32,7 +32,7 @@ class Panel:
     """The steps of a lab as they stand when it is made, as text and as HTML."""
 
     def __init__(self, lab: Lab, progress: Progress) -> None:
-        self.following = next((step for step in lab.steps if not progress.state(step)), None)
+        self.following = progress.first_open(lab)
         self.states = [(step, self._state(step, progress)) for step in lab.steps]
         self.done = sum(state == "done" for _, state in self.states)
 

@@ -10,11 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.base.paths import CHECKOUT
 from harness.lab.catalog import OWN, labs_in
 from harness.lab.questions import folded
 from harness.lab.steps import Lab
-from harness.notebook.render import NOTEBOOKS, picture_path
+from harness.notebook.render import NOTEBOOKS, picture_path, write_changed
 
 README = "README.md"
 
@@ -31,10 +30,10 @@ def filled(lab: Lab, text: str, folder: Path) -> str:
     return text
 
 
-def readmes(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str, str]]:
+def readmes() -> Iterator[tuple[Path, str, str]]:
     """Each lab's README: its file, its text, and what the text should be."""
-    for lab in labs_in(OWN) if labs is None else labs:
-        file = CHECKOUT / "labs" / lab.folder / README
+    for lab in labs_in(OWN):
+        file = lab.source / README
         if file.is_file():
             text = file.read_text(encoding="utf-8")
             yield file, text, filled(lab, text, file.parent)
@@ -42,12 +41,7 @@ def readmes(labs: tuple[Lab, ...] | None = None) -> Iterator[tuple[Path, str, st
 
 def write_readmes() -> list[Path]:
     """Write every README of which a part changed; return the files written."""
-    written = []
-    for file, text, wanted in readmes():
-        if text != wanted:
-            file.write_text(wanted, encoding="utf-8")
-            written.append(file)
-    return written
+    return write_changed((file, wanted) for file, _, wanted in readmes())
 
 
 def _picture(lab: Lab, folder: Path) -> str:

@@ -13,7 +13,7 @@ A step whose lines have no gaps yet gets an empty cell and a list of what is giv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,13 @@ def differing(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[str]:
 
 def write_all(folder: Path, labs: tuple[Lab, ...] | None = None) -> list[Path]:
     """Write every notebook and picture that changed; return the paths written."""
+    return write_changed((folder / path, text) for path, text in rendered(labs))
+
+
+def write_changed(files: Iterable[tuple[Path, str]]) -> list[Path]:
+    """Write each file that is missing or has another text; return the files written."""
     written = []
-    for path, text in rendered(labs):
-        file = folder / path
+    for file, text in files:
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")

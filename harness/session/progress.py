@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.base.redact import redact
 from harness.base.statefile import read_json, write_json
-from harness.lab.steps import Step
+from harness.lab.steps import Lab, Step
 
 SOLVED, CHECKED, SKIPPED = "solved", "checked", "skipped"
 DONE = frozenset({SOLVED, CHECKED})
@@ -29,6 +29,11 @@ class Progress:
 
     file: Path
 
+    @classmethod
+    def of(cls, state: Path, lab: Lab) -> Progress:
+        """The progress in a lab, in the environment with this state folder."""
+        return cls(state / "labs" / lab.number / "progress.json")
+
     def state(self, step: Step) -> str:
         """ "solved", "checked", "skipped" or ""; for "is it done?" ask `done`."""
         return str(self.entry(step).get("state", ""))
@@ -36,6 +41,10 @@ class Progress:
     def done(self, step: Step) -> bool:
         """Whether the step was solved or checked; a skipped one was not."""
         return self.state(step) in DONE
+
+    def first_open(self, lab: Lab) -> Step | None:
+        """The first step of the lab that is neither done nor skipped."""
+        return next((step for step in lab.steps if not self.state(step)), None)
 
     def mark(self, step: Step, state: str, seconds: float | None = None) -> None:
         """Store the state of a step and the present time; `seconds` is what its commands took."""

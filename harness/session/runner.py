@@ -36,7 +36,7 @@ class Runner:
     def __init__(self, context: LabContext) -> None:
         self.context = context
         self.lab = context.lab
-        self.progress = Progress(context.folder / "progress.json")
+        self.progress = Progress.of(context.access.state, self.lab)
 
     # -- one step -----------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class Runner:
     def solve(self, step: Step, on_fact: OnFact = silent) -> float:
         """Do the step, check it, mark it as solved; return the seconds of do."""
         facts: list[str] = []
-        with listening(_kept(facts, on_fact)):
+        with listening(kept(facts, on_fact)):
             seconds = self.do(step)
             if step.checks:
                 with self.context.quiet():
@@ -84,7 +84,7 @@ class Runner:
         the lab's namespace. With `diagnose` the failure names the broken link, too.
         """
         facts: list[str] = []
-        with listening(_kept(facts, on_fact)):
+        with listening(kept(facts, on_fact)):
             self._verify(step, diagnose, ready=self._ready_to_check)
         self._passed(step, CHECKED, facts)
 
@@ -100,10 +100,7 @@ class Runner:
 
     def next_step(self) -> Step | None:
         """The first step that is neither done nor skipped."""
-        for step in self.lab.steps:
-            if not self.progress.state(step):
-                return step
-        return None
+        return self.progress.first_open(self.lab)
 
     def solve_through(
         self,
@@ -258,7 +255,7 @@ class Runner:
             self.context.baseline(later).unlink(missing_ok=True)
 
 
-def _kept(facts: list[str], on_fact: OnFact) -> OnFact:
+def kept(facts: list[str], on_fact: OnFact) -> OnFact:
     """A listener that also keeps each fact in the list."""
 
     def note(fact: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,9 +54,7 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
             NAME_LABEL: reference,
             MANAGED_BY: PROJECT,
         }
-        # types-docker has no types for this method, the SDK itself has none at all.
-        events = client.api.load_image(archive_of(entry, reference, marks))  # type: ignore[no-untyped-call]
-        last = list(events or [])[-1:]
+        last = load(client, archive_of(entry, reference, marks))[-1:]
         image = find(client, reference)
         if image is None:
             raise EnvironmentLacks(
@@ -66,6 +64,12 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
             )
         _remove_outdated(client, reference)
         return str(image.id)
+
+
+def load(client: docker.DockerClient, archive: Iterable[bytes]) -> list[Any]:
+    """Give the engine an archive of images, chunk by chunk; returns what it said about it."""
+    # types-docker has no types for this method, the SDK itself has none at all.
+    return list(client.api.load_image(archive) or ())  # type: ignore[no-untyped-call] # see above
 
 
 def present(entry: Path, reference: str) -> bool:

@@ -60,7 +60,7 @@ def note() -> None:
 
 
 def note_at_times() -> None:
-    """The same where the last time is a while ago: reading all recipes takes half a second."""
+    """The same where the last time is a while ago: it reads all recipes."""
     file = _file(CHECKOUT)
     if not file.exists() or time.time() - file.stat().st_mtime > SECONDS_BETWEEN:
         note()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import struct
 import sys
@@ -26,6 +25,7 @@ from typing import IO, Any
 from harness.base import statefile
 from harness.base.errors import UsageError
 from harness.base.paths import CHECKOUT
+from harness.supply import oci
 
 FORMAT = 1
 LOCKS = ("bootstrap.lock", "requirements.lock")
@@ -37,7 +37,6 @@ _MAGIC = 0x184D2A50
 _LARGEST_MANIFEST = 16 << 20
 _SUM = re.compile(r"[0-9a-f]{64}")
 _WHEEL_NAME = re.compile(r"[A-Za-z0-9_.+!-]+\.whl")
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _AGAIN = "copy it once more, or make it anew: ./lab bundle save FILE"
 
 Say = Callable[[str], None]
@@ -106,8 +105,7 @@ def skippable(size: int) -> bytes:
 
 def here() -> str:
     """This machine's platform, in the words of image manifests."""
-    machine = platform.machine().lower()
-    return f"{sys.platform}/{_MACHINES.get(machine, machine)}"
+    return f"{sys.platform}/{oci.architecture()}"
 
 
 def python_here() -> str:

@@ -17,6 +17,7 @@ from harness.base import statefile, tasks
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.paths import cache_root
 from harness.base.progress import Progress
+from harness.supply import images
 from harness.supply.base import SUPPLIES, find_part
 from harness.supply.bundle import format as form
 from harness.supply.bundle import front, pack, wheels
@@ -165,8 +166,7 @@ def _images(bundle: form.Bundle, record: form.Record, position: int, progress: P
     progress.update(TASK, "images: loading them into the engine")
     try:
         with closing(engine.client()) as client:
-            # types-docker has no types for this method, the SDK itself has none at all.
-            list(client.api.load_image(content) or ())  # type: ignore[no-untyped-call]
+            images.load(client, content)
     except DockerException as error:
         raise EnvironmentLacks(
             f"the engine did not take the images: {error}",

@@ -135,7 +135,7 @@ def _opened(file: IO[bytes], position: int, size: int) -> Any:
     reader = zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG)
     part = _Part(file, position, size)
     # Anything with `read` will do, which its types do not say.
-    return reader.stream_reader(part, closefd=False)  # type: ignore[arg-type]
+    return reader.stream_reader(part, closefd=False)  # type: ignore[arg-type] # see above
 
 
 def _is_as_listed(entry: tarfile.TarInfo, facts: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,8 @@ def _assemble(
     progress.update(TASK, "writing the file")
     beside = work / "whole"
     with beside.open("wb") as target:
-        target.write(_with_records(manifest, [record for record, _, _ in records]).encoded())
+        listed = tuple(record for record, _, _ in records)
+        target.write(replace(manifest, records=listed).encoded())
         for _, source, head in records:
             target.write(head)
             with source.open("rb") as content:
@@ -197,10 +198,6 @@ def _record(
         while chunk := stream.read(form.CHUNK):
             sum_.update(chunk)
     return form.Record(kind, name, len(head) + file.stat().st_size, sum_.hexdigest(), files or {})
-
-
-def _with_records(manifest: form.Manifest, records: Sequence[form.Record]) -> form.Manifest:
-    return form.Manifest(**{**vars(manifest), "records": tuple(records)})
 
 
 def _is_for_own_use(part: str) -> bool:

@@ -64,12 +64,12 @@ def test_the_questions_are_folded_in_readme_and_notebook(monkeypatch: pytest.Mon
 def test_each_lab_of_the_course_asks_three_questions(lab: Lab) -> None:
     assert len({one.asked for one in lab.questions}) == COUNT
     assert all(one.asked.endswith("?") and one.answer.endswith(".") for one in lab.questions)
-    text = (CHECKOUT / "labs" / lab.folder / "README.md").read_text(encoding="utf-8")
+    text = (lab.source / "README.md").read_text(encoding="utf-8")
     assert all(one.asked in text and one.answer in text for one in lab.questions)
 
 
 @pytest.mark.parametrize("lab", COURSE, ids=lambda lab: lab.number)
 def test_each_readme_shows_the_picture_of_its_lab(lab: Lab) -> None:
-    text = (CHECKOUT / "labs" / lab.folder / "README.md").read_text(encoding="utf-8")
+    text = (lab.source / "README.md").read_text(encoding="utf-8")
     assert f"](../../notebooks/{picture_path(lab).as_posix()})" in text
     assert (NOTEBOOKS / picture_path(lab)).is_file()
