@@ -29,6 +29,7 @@ from harness.environment.record import EnvironmentRecord
 from harness.supply import kubernetes
 from harness.supply.base import Provided
 from harness.supply.engine import engine
+from harness.supply.engine.capabilities import Engine
 
 VAULT_POD_ADDR = "https://vault.vault.svc:8200"
 # The image that the labs' own pods run.
@@ -55,10 +56,17 @@ class Options:
 class BringUp:
     """One `up` of the environment `layout`; its maker holds the environment's lock."""
 
-    def __init__(self, layout: EnvironmentLayout, options: Options, progress: Progress) -> None:
+    def __init__(
+        self,
+        layout: EnvironmentLayout,
+        options: Options,
+        progress: Progress,
+        found: Engine | None = None,
+    ) -> None:
         self.layout = layout
         self.options = options
         self.progress = progress
+        self.found = found
         self.provided: Mapping[str, Provided] = {}
 
     def run(self) -> None:
@@ -116,7 +124,12 @@ class BringUp:
     def _provide(self) -> None:
         record = self.record
         supply, self.provided = parts.provide(
-            record.supply, [record.flavour], record.needs, self.progress, [record.kubernetes]
+            record.supply,
+            [record.flavour],
+            record.needs,
+            self.progress,
+            [record.kubernetes],
+            self.found,
         )
         why = f"{supply.name}: {supply.why}"
         self._write(why=why, provided=tuple(self.provided.values()))

@@ -88,10 +88,11 @@ class Environment(EnvironmentLayout):
         made it (so does `down`), EnvironmentLacks
         when the machine cannot, GaveUp when a part does not become ready.
         """
-        if engine.find() is not None:
+        found = engine.find()
+        if found is not None:
             self._require_own()
         with self._locked():
-            BringUp(self, options, progress).run()
+            BringUp(self, options, progress, found).run()
         return self.access()
 
     # -- down ---------------------------------------------------------------------------

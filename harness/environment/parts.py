@@ -16,6 +16,7 @@ from harness.environment.layout import flavour_of
 from harness.supply import choose, kubernetes, pins
 from harness.supply.base import Provided, Supply
 from harness.supply.engine import dockerd
+from harness.supply.engine.capabilities import Engine
 
 KIND = "kind"
 
@@ -26,12 +27,14 @@ def provide(
     needs: Iterable[str],
     progress: Progress,
     releases: Iterable[str] = (),
+    found: Engine | None = None,
 ) -> tuple[Supply, Mapping[str, Provided]]:
     """The parts of environments with these Vault flavours and integrations, and their supply.
 
     `option` is a supply's name, or "auto". `releases` are those of Kubernetes, the default
-    without any. Raises UsageError for an unknown one, EnvironmentLacks when no engine or no
-    supply can serve here, and the errors of a build or a download.
+    without any. `found` is the engine that the caller has looked for. Raises UsageError for an
+    unknown one, EnvironmentLacks when no engine or no supply can serve here, and the errors of a
+    build or a download.
     """
     of_flavours = [part for name in flavours for part in parts_of(name)]
     of_clusters = [
@@ -46,7 +49,7 @@ def provide(
         for online in (False, True)
     )
     progress.start("container engine", "looking for one")
-    progress.done("container engine", str(dockerd.ensure()))
+    progress.done("container engine", str(dockerd.ensure(found)))
     supply = choose.choose(option, built, progress, fetched)
     provided = supply.provide(fetched if supply.name == "online" else built, progress)
     with contextlib.suppress(OSError):

@@ -50,13 +50,14 @@ class Record:
     boot: str
 
 
-def ensure() -> Engine:
+def ensure(found: Engine | None = None) -> Engine:
     """The engine of this machine; started first where there is none and it can be.
 
-    Raises EnvironmentLacks when none answers and this host is not one to start it on,
-    or when the one that answers cannot carry a cluster.
+    `found` is what the caller's own look has just found: it is not asked again. Raises
+    EnvironmentLacks when none answers and this host is not one to start it on, or when the one
+    that answers cannot carry a cluster.
     """
-    found = engines.find()
+    found = found or engines.find()
     if found is None:
         _require_startable()
         start()
