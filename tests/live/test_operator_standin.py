@@ -16,7 +16,6 @@ from psycopg import sql
 from harness.lab.context import LabContext
 from harness.session.runner import Runner
 from labs.lab04_operator.connect import connect
-from labs.lab04_operator.database import REPORT
 from labs.lab04_operator.objects import (
     NAMESPACE,
     condition,
@@ -26,6 +25,7 @@ from labs.lab04_operator.objects import (
     values,
 )
 from labs.lab04_operator.orders import leases, log_in
+from labs.lab04_operator.static_role import REPORT
 from labs.lab04_operator.way_in import let_the_shop_in
 from tests.live.operator_resources import static_secret, wait_synced
 
