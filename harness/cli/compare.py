@@ -20,6 +20,10 @@ FIGURES = {
     "requests to Vault at start": "requests_at_start",
     "Vault tokens left by a pod": "tokens_left_by_a_pod",
     "lines for Vault in the shop": "lines_for_vault",
+    "memory of the pod, MiB": "pod_memory_mib",
+    "memory of its parts, MiB": "cluster_memory_mib",
+    "CPU of the pod, m": "pod_cpu_millicores",
+    "CPU of its parts, m": "cluster_cpu_millicores",
 }
 
 

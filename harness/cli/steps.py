@@ -54,6 +54,9 @@ def run(
     full: Annotated[
         bool, typer.Option("--full", help="Steps that measure: five pods each, nothing hurried.")
     ] = False,
+    scale: Annotated[
+        bool, typer.Option("--scale", help="Lab 05: 500 secrets, 100 pods (half an hour).")
+    ] = False,
     speed: Annotated[
         float | None,
         typer.Option(min=0, help="With --present: type so many characters a second (0: at once)."),
@@ -74,7 +77,9 @@ def run(
         tour = Presentation(console, speed=speed or 0)
     elif speed is not None:
         raise UsageError("--speed is how fast --present types", hint="add --present")
-    tour.full = full
+    tour.full, tour.scale = full, scale
+    # Who names no lab sees the way through; who asks for more gets all.
+    tour.further = bool(lab) or full or scale
     with suppress(Ended), ExitStack() as beside:
         for at, (one, begin, end) in enumerate(chosen):
             # What only a later lab needs is not built before the first one starts.

@@ -49,18 +49,24 @@ class Timing:
 
 @dataclass
 class Tour:
-    """Tells labs on `console`; with `full`, steps that measure take their time."""
+    """Tells labs on `console`; with `full`, steps that measure take their time.
+
+    With `scale`, steps that make many of a kind make really many. Without `further`, steps that
+    may be left out are left out.
+    """
 
     console: Console
     access: Access | None = None
     full: bool = False
+    scale: bool = False
+    further: bool = True
     timings: list[Timing] = field(default_factory=list)
 
     def run(self, lab: Lab, first: int = 1, last: int | None = None, fresh: bool = False) -> None:
         """Tell the steps `first` to `last` of one lab. Raises what a step raises."""
         assert self.access is not None
         context = LabContext(self.access, lab, self._show_call, self._show_output)
-        context.full = self.full
+        context.full, context.scale = self.full, self.scale
         runner = Runner(context)
         steps = lab.steps[first - 1 : last]
         self._opening(lab)
@@ -101,7 +107,7 @@ class Tour:
     def _walk(self, runner: Runner, steps: Sequence[Step]) -> None:
         """Tell these steps in order, but for those that are done or skipped."""
         for step in steps:
-            if self._pass_by(runner, step):
+            if self._pass_by(runner, step) or self._left_out(step):
                 continue
             # What an interrupted attempt left would make the real calls fail.
             runner.reach(step, self._show_done)
@@ -115,6 +121,14 @@ class Tour:
             note = "skipped" if state == SKIPPED else "done before"
             self.console.print(Text(f"✓ {step.id} {step.title} ({note})", style="dim"))
         return bool(state)
+
+    def _left_out(self, step: Step) -> bool:
+        """Whether the step is one of those that this tour leaves out; says so."""
+        if self.further or not step.further:
+            return False
+        line = f"  {step.id} {step.title} (further: ./lab run {step.id} tells it)"
+        self.console.print(Text(line, style="dim"))
+        return True
 
     def _tell(self, runner: Runner, step: Step) -> None:
         started = time.monotonic()

@@ -62,6 +62,7 @@ class Environment(EnvironmentLayout):
             audit_log=vault.audit_log,
             programs=self.folder / "bin",
             images={part.part: part.image for part in record.provided if part.image},
+            unseal_key=keys.unseal_key,
         )
 
     def running(self) -> Access:

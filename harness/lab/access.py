@@ -7,7 +7,7 @@ only, so that a lab's context does not depend on how an environment is made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.base.errors import EnvironmentLacks
@@ -23,7 +23,8 @@ class Access:
     Kubernetes API as Vault's container sees it. `vault_token` is Vault's root token, for the
     harness alone; `learner_token`, a child of it with the same rights, is for shells,
     notebooks and labs, and can be created again. `audit_log` is Vault's audit file (JSON
-    lines) on this machine. `images` maps parts to the references that pods name.
+    lines) on this machine. `images` maps parts to the references that pods name. `unseal_key` is
+    "" for a Vault that is not the environment's own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Access:
     audit_log: Path
     programs: Path
     images: Mapping[str, str]
+    unseal_key: Secret = field(default_factory=lambda: Secret(""))
 
     def image(self, part: str) -> str:
         """The image reference of `part`. Raises EnvironmentLacks when it was not installed."""

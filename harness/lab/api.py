@@ -11,6 +11,7 @@ from harness.base.paths import PROJECT
 from harness.base.process import CommandFailed
 from harness.base.redact import Secret, redact
 from harness.clients.kube import REQUEST_SECONDS, KubeRefused, Object
+from harness.clients.kube_objects import KubeUnreachable
 from harness.clients.vault_audit import AuditLog, Entry
 from harness.lab.context import LabContext
 from harness.lab.login_path import LoginPath
@@ -24,6 +25,7 @@ __all__ = [
     "Entry",
     "GaveUp",
     "KubeRefused",
+    "KubeUnreachable",
     "Lab",
     "LabContext",
     "LoginPath",

@@ -59,6 +59,8 @@ class LabContext(Terminal):
         self.step: Step | None = None
         # Steps that measure have a short version for the tour, and a full one.
         self.full = False
+        # Steps that make many of a kind make few without it.
+        self.scale = False
 
     def __repr__(self) -> str:
         return f"<lab {self.lab.number} in environment {self.access.name}>"

@@ -131,8 +131,15 @@ class Terminal:
         }
 
     def secret_variables(self) -> dict[str, Secret]:
-        """The variables of `./lab shell` that nobody else may read: VAULT_TOKEN."""
-        return {"VAULT_TOKEN": self.access.learner_token}
+        """The variables of `./lab shell` that nobody else may read.
+
+        VAULT_TOKEN is the learner's token, VAULT_UNSEAL_KEY what opens Vault after
+        `vault operator seal`.
+        """
+        return {
+            "VAULT_TOKEN": self.access.learner_token,
+            "VAULT_UNSEAL_KEY": self.access.unseal_key,
+        }
 
     def shell_environment(self) -> dict[str, str]:
         """All variables of `./lab shell`, and a PATH that finds the environment's programs."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext
-from labs.lab05_five_ways.installed import KINDS, installed
+from labs.lab05_five_ways.cost import costs
+from labs.lab05_five_ways.installed import KINDS, installed, pods_in_cluster
 from labs.lab05_five_ways.lab import five_ways
 from labs.lab05_five_ways.pictures import draw_times
 from labs.lab05_five_ways.probes import Change, Start, change_all, start_pod
@@ -56,10 +57,16 @@ def start_pods(lab: LabContext) -> dict[str, list[Start]]:
 
 
 def figures(
-    lab: LabContext, starts: dict[str, list[Start]], changes: dict[str, Change]
+    lab: LabContext,
+    starts: dict[str, list[Start]],
+    changes: dict[str, Change],
+    used: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """The cells of all ways, as results.json keeps them."""
-    return {way.name: measured(lab, way, starts[way.name], changes[way.name]) for way in WAYS}
+    return {
+        way.name: measured(lab, way, starts[way.name], changes[way.name]) | used[way.name]
+        for way in WAYS
+    }
 
 
 def who_was_seen(lab: LabContext, way: Way) -> str:
@@ -98,6 +105,10 @@ def show_figures(ways: dict[str, Any]) -> None:
                 row(kind.replace("_", " "), lambda one, kind=kind: len(one["installed"][kind]))
                 for kind in KINDS
             ),
+            row("memory of the pod, MiB", lambda one: f"{one['pod_memory_mib']:.0f}"),
+            row("memory of its parts, MiB", lambda one: f"{one['cluster_memory_mib']:.0f}"),
+            row("CPU of the pod, m", lambda one: f"{one['pod_cpu_millicores']:.0f}"),
+            row("CPU of its parts, m", lambda one: f"{one['cluster_cpu_millicores']:.0f}"),
             row("Vault saw", lambda one: one["seen_by_vault"]),
             row("lines for Vault in the shop", lambda one: one["lines_for_vault"]),
         ]
@@ -115,6 +126,7 @@ def show_figures(ways: dict[str, Any]) -> None:
         "a variable kept the old value in the process that was not restarted",
         "what is installed in the cluster is as the table says",
         "what Vault saw is as the table says",
+        "each way has a figure for the memory of its pod",
     ],
     hints=[
         "`start_pod(lab, way)` makes one pod of a way's own template, "
@@ -137,10 +149,11 @@ def measure(lab: LabContext) -> None:
     print("pods of each way, one after the other")
     with lab.quiet():
         starts = start_pods(lab)  # ?(start_pods) what makes a pod of each way?
+        used = costs(lab)
     print("new passwords for all ways at once")
     with lab.quiet():
         changes = change_all(lab, nudge=not lab.full)
-        ways = figures(lab, starts, changes)
+        ways = figures(lab, starts, changes, used)
     keep(lab, ways=ways, load_average=[before, load_average()])
     show_figures(ways)
     print(f"load average before and after: {before}, {load_average()}")
@@ -153,6 +166,7 @@ def _(lab: LabContext) -> None:
     for name, cell in (
         ("how soon a pod has its secret", "start_seconds"),
         ("how soon a change is in the file", "change_to_file_seconds"),
+        ("the memory of its pod", "pod_memory_mib"),
     ):
         missing = [way.name for way in WAYS if not (ways.get(way.name) or {}).get(cell)]
         expect(not missing, f"each way has a figure for {name}", found=missing)
@@ -180,6 +194,12 @@ def _(lab: LabContext) -> None:
     ):
         differing = [way.name for way in WAYS if ways[way.name].get(cell) != answer(lab, way)]
         expect(not differing, f"{question} is as the table says", found=differing)
+    free = [
+        way.name
+        for way in WAYS
+        if bool(ways[way.name].get("cluster_memory_mib")) != bool(pods_in_cluster(lab, way))
+    ]
+    expect(not free, "what runs in the cluster for a way has its memory counted", found=free)
     counted = [way.name for way in WAYS if "tokens_left_by_a_pod" not in ways[way.name]]
     expect(not counted, "the tokens that a pod leaves were counted", found=counted)
 

@@ -66,6 +66,32 @@ def draw_leaks(
     return _save(figure, file)
 
 
+def draw_growth(grown: Mapping[str, Sequence[Mapping[str, float]]], file: Path) -> Path:
+    """A line for each way: seconds until all are there, by how many there are. Also as SVG."""
+    figure = _figure(10, 5.6)
+    axes = figure.add_subplot()
+    what = {"operator": "secrets, operator", "injector": "pods, injector", "csi": "pods, CSI"}
+    for (way, rows), color in zip(grown.items(), (ACCENT, ALARM, INK), strict=False):
+        counts, seconds = [row["count"] for row in rows], [row["seconds"] for row in rows]
+        axes.plot(counts, seconds, marker="o", markersize=9, linewidth=3, color=color)
+        axes.annotate(
+            what[way],
+            (counts[-1], seconds[-1]),
+            textcoords="offset points",
+            xytext=(8, 4),
+            color=color,
+            fontsize=NORMAL,
+        )
+    axes.margins(x=0.35, y=0.15)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("how many at once", color=INK, fontsize=NORMAL)
+    axes.set_ylabel("seconds until all are there", color=INK, fontsize=NORMAL)
+    axes.set_title("Many at once", loc="left", color=INK, fontsize=BIG)
+    _plain(axes)
+    return _save(figure, file)
+
+
 def _figure(width: float, height: float) -> Figure:
     # Matplotlib takes a second to import: only a step that draws waits for it.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -10,18 +10,20 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from harness.lab.api import AuditLog, Entry, LabContext, Object, Secret
-from harness.lab.kit.pods import env_sum, file_sum
+from harness.lab.kit.pods import env_sum
 from labs.lab05_five_ways.ways import (
     CSI,
     OPERATOR,
     PLAIN,
     WAYS,
     Way,
+    holds_the_password,
     identity,
     login_path,
     pod_name,
@@ -76,18 +78,18 @@ def start_pod(lab: LabContext, way: Way) -> Start:
     log = AuditLog(lab.access.audit_log, lab.audit.mark())
     began = time.time()
     lab.kube.apply(_probe_pod(lab, way, name))
-    opened = lab.wait_for(
+    opened_at = lab.wait_for(
         f"the shop of {name} to open",
-        lambda: _opened(lab, name),
+        lambda: opened(lab, name),
         timeout=START_SECONDS,
         explain=lambda: lab.kube.explain_pod(name),
     )
     lab.pause(SETTLE_SECONDS, "a sidecar to log in")
-    requests = _requests(lab, log, until=opened + SETTLE_SECONDS)
+    requests = _requests(lab, log, until=opened_at + SETTLE_SECONDS)
     lab.kube.delete("Pod", name)
     lab.wait_for(f"{name} to be gone", lambda: not lab.kube.get("Pod", name))
     left = shop_tokens(lab) - before
-    return Start(round(opened - began, 2), requests, len(left))
+    return Start(round(opened_at - began, 2), requests, len(left))
 
 
 def _probe_pod(lab: LabContext, way: Way, name: str) -> Object:
@@ -100,7 +102,7 @@ def _probe_pod(lab: LabContext, way: Way, name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _opened(lab: LabContext, name: str) -> float:
+def opened(lab: LabContext, name: str) -> float:
     """When the shop said that it has its password; 0 before."""
     status = (lab.kube.get("Pod", name) or {}).get("status") or {}
     shop = [one for one in status.get("containerStatuses") or [] if one["name"] == "shop"]
@@ -158,7 +160,34 @@ def change_all(lab: LabContext, nudge: bool) -> dict[str, Change]:
     With `nudge` the pods that wait for kubelet's next look (60 to 90 seconds) are annotated,
     which makes kubelet look at once.
     """
-    waiting = {way.name: _store(lab, way) for way in WAYS}
+    waiting = store_all(lab)
+    wait_for_all(lab, waiting, nudge)
+    for way in WAYS:
+        one = waiting[way.name]
+        if way.variable and pod_name(lab, way) == one.old_pod:
+            seen = env_sum(lab, one.old_pod, way.variable)
+            one.change.variable_stale = seen != one.new_sum
+    return {name: one.change for name, one in waiting.items()}
+
+
+def store_all(lab: LabContext) -> dict[str, Waiting]:
+    """Store a new password for every way."""
+    return {way.name: _store(lab, way) for way in WAYS}
+
+
+def look_at_all(lab: LabContext, waiting: dict[str, Waiting]) -> None:
+    """Note which of the new passwords have arrived by now."""
+    for way in WAYS:
+        _look(lab, way, waiting[way.name])
+
+
+def wait_for_all(
+    lab: LabContext,
+    waiting: dict[str, Waiting],
+    nudge: bool,
+    also: Callable[[], bool] = lambda: True,
+) -> None:
+    """Wait until the new passwords have arrived, and note when each did; and until `also`."""
     nudged_at = 0.0
 
     def arrived() -> bool:
@@ -170,15 +199,9 @@ def change_all(lab: LabContext, nudge: bool) -> dict[str, Change]:
                     waiting[way.name].change.nudged = True
                     _nudge(lab, waiting[way.name].old_pod)
         looks = [_look(lab, way, waiting[way.name]) for way in WAYS]
-        return all(looks)
+        return all([*looks, also()])
 
     lab.wait_for("the new passwords to arrive", arrived, timeout=CHANGE_SECONDS, every=0.5)
-    for way in WAYS:
-        one = waiting[way.name]
-        if way.variable and pod_name(lab, way) == one.old_pod:
-            seen = env_sum(lab, one.old_pod, way.variable)
-            one.change.variable_stale = seen != one.new_sum
-    return {name: one.change for name, one in waiting.items()}
 
 
 def _store(lab: LabContext, way: Way) -> Waiting:
@@ -205,7 +228,7 @@ def _look(lab: LabContext, way: Way, one: Waiting) -> bool:
     """Note what has arrived since the last look; whether all has."""
     if one.change.file is None:
         pod = pod_name(lab, way) if way is OPERATOR else one.old_pod
-        if pod and file_sum(lab, pod, way.file, "shop") == one.new_sum:
+        if pod and holds_the_password(lab, way, one.new_sum, pod):
             one.change.file = round(time.time() - one.since, 1)
     if way is not OPERATOR:
         return one.change.file is not None

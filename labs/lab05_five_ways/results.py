@@ -18,6 +18,8 @@ from harness.lab.api import LabContext
 from labs.lab05_five_ways.ways import WAYS
 
 SCHEMA = 1
+# What the measuring steps write: 7, 8, 10 and 11.
+PARTS = ("ways", "leaks", "outages", "scale")
 EMPTY = "–"
 
 
@@ -33,7 +35,7 @@ def load(lab: LabContext) -> dict[str, Any]:
 
 
 def keep(lab: LabContext, **parts: Any) -> None:
-    """Write parts of the results anew: `ways` with `load_average`, or `leaks`."""
+    """Write parts of the results anew: one of PARTS, `ways` with `load_average`."""
     results = load(lab) | {
         "schema": SCHEMA,
         "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -53,7 +55,7 @@ def keep(lab: LabContext, **parts: Any) -> None:
 def drop(lab: LabContext, *parts: str) -> None:
     """Take parts of the results away; the file goes with the last one."""
     results = {name: part for name, part in load(lab).items() if name not in parts}
-    if {"ways", "leaks"} & set(results):
+    if set(PARTS) & set(results):
         _write(lab, results)
     else:
         file_of(lab).unlink(missing_ok=True)

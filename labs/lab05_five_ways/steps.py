@@ -10,7 +10,9 @@ from labs.lab05_five_ways.lab import five_ways
 from labs.lab05_five_ways.leaks import map_the_leaks
 from labs.lab05_five_ways.measure import measure
 from labs.lab05_five_ways.operator import by_operator
+from labs.lab05_five_ways.outages import when_something_is_away
 from labs.lab05_five_ways.plain import by_plain_secret
+from labs.lab05_five_ways.scale import many_at_once
 from labs.lab05_five_ways.shop import prepare_the_shop
 
 five_ways.sequence(
@@ -23,4 +25,6 @@ five_ways.sequence(
     measure,
     map_the_leaks,
     which_one,
+    when_something_is_away,
+    many_at_once,
 )
