@@ -37,7 +37,7 @@ def lab_with(summaries: list[list[dict[str, Any]]]) -> Any:
         return json.dumps({"pods": last})
 
     def wait_for(what: str, probe: Any, **_: Any) -> Any:
-        for _ in range(5):
+        for _round in range(5):
             if value := probe():
                 return value
         raise GaveUp(what)
