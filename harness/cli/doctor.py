@@ -27,6 +27,8 @@ from harness.controlplane import contract
 from harness.supply import choose
 from harness.supply.base import SUPPLIES, all_parts, is_past
 from harness.supply.engine import capabilities, engine, limits
+from harness.supply.mirror import index
+from harness.supply.mirror.connection import Connection
 from harness.supply.offline.cache import Cache
 
 GIB = 1024**3
@@ -54,6 +56,7 @@ def examine() -> list[Finding]:
         _memory,
         _inotify,
         _registries,
+        _mirror,
         _state,
         _age,
     )
@@ -213,6 +216,18 @@ def _registries() -> Iterator[Finding]:
             if refused
             else "",
         )
+
+
+def _mirror() -> Iterator[Finding]:
+    """The room mirror that this checkout has joined."""
+    if (joined := index.joined()) is None:
+        return
+    try:
+        Connection(joined.url, joined.ca).get(index.INDEX)
+    except LabError as error:
+        yield Finding("bad", "room mirror", error.what, index.WAY_OUT)
+    else:
+        yield Finding("good", "room mirror", f"joined: {joined.url} answers")
 
 
 def _age() -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from harness.servers.vault import VaultServer
 from harness.session.progress import DONE, SKIPPED, Progress
 from harness.supply.base import SUPPLIES, Provided, all_parts, is_past
 from harness.supply.engine import engine
+from harness.supply.mirror import index
 
 Data = dict[str, Any]
 # Enough of a digest to tell two apart; `-o json` has all of it.
@@ -54,6 +55,8 @@ def status(environment: Environment) -> Data:
                 "at": vault.address(record.vault_port),
             },
         ]
+    if mirror := index.joined():
+        services.append({"name": "room mirror", "state": "joined", "at": mirror.url})
     return {
         "environment": environment.name,
         "up": record is not None and record.complete,

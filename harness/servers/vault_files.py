@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base import certs
 from harness.base.network import LOCALHOST
 from harness.base.paths import PROJECT
 from harness.base.redact import TOKEN_PREFIX, Secret
 from harness.base.statefile import field, read_record, write_json
-from harness.servers import certs
 from harness.servers.flavours import Flavour
 
 SERVICE_NAMES = ("vault.vault.svc", "vault.vault.svc.cluster.local", "vault.vault")

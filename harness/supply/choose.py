@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.progress import Progress
 from harness.supply.base import Part, Supply, find_part
+from harness.supply.mirror import index
 from harness.supply.offline.supply import OfflineSupply, cannot_build
 from harness.supply.online import registries, web
 from harness.supply.online.charts import ChartRelease
@@ -62,12 +63,18 @@ def choose(
     """The supply called `name`, or for "auto" the one that can provide `parts` soonest.
 
     `fetched` are the parts that the online supply would be asked for instead, where that
-    differs (upstream's images in the place of stand-ins). Its `why` is set. Raises
+    differs (upstream's images in the place of stand-ins). A joined mirror first brings what is
+    missing here. Its `why` is set. Raises
     UsageError for an unknown name, EnvironmentLacks when neither supply can serve here.
     """
     wanted = tuple(parts)
     if name not in SUPPLIES:
         raise UsageError(f"there is no supply {name!r}", where="--supply", hint=", ".join(SUPPLIES))
+    upstream = wanted if fetched is None else tuple(fetched)
+    if mirror := index.joined():
+        from harness.supply.mirror import client
+
+        client.bring(mirror, name, wanted, upstream, progress)
     supply: Supply
     if name == "online":
         supply = OnlineSupply()
@@ -76,7 +83,7 @@ def choose(
         supply = OfflineSupply()
         supply.why = "it was asked for"
     else:
-        supply = _automatic(wanted, wanted if fetched is None else tuple(fetched), progress)
+        supply = _automatic(wanted, upstream, progress)
     return supply
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,7 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
         before = find(client, reference)
         if before is not None and before.labels.get(KEY_LABEL) == entry.name:
             return str(before.id)
-        marks = {
-            **(labels or {}),
-            KEY_LABEL: entry.name,
-            NAME_LABEL: reference,
-            MANAGED_BY: PROJECT,
-        }
+        marks = {**(labels or {}), **marks_of(entry, reference)}
         last = load(client, archive_of(entry, reference, marks))[-1:]
         image = find(client, reference)
         if image is None:
@@ -64,6 +59,11 @@ def ensure(entry: Path, reference: str, labels: Mapping[str, str] | None = None)
             )
         _remove_outdated(client, reference)
         return str(image.id)
+
+
+def marks_of(entry: Path, reference: str) -> dict[str, str]:
+    """The labels by which the image of a cache entry is known again."""
+    return {KEY_LABEL: entry.name, NAME_LABEL: reference, MANAGED_BY: PROJECT}
 
 
 def load(client: docker.DockerClient, archive: Iterable[bytes]) -> list[Any]:
@@ -93,8 +93,12 @@ def archive_of(entry: Path, reference: str, labels: Mapping[str, str]) -> Iterat
     The same entry and labels always give the same image ID. (`docker import` would spare
     the hashing, but cannot set a stop signal and stamps the time into the ID.)
     """
-    layer = entry / "rootfs.tar"
-    with layer.open("rb") as content:
+    return archive(reference, config_of(entry, labels), [entry / "rootfs.tar"])
+
+
+def config_of(entry: Path, labels: Mapping[str, str]) -> bytes:
+    """The configuration of the image of a cache entry, as image-spec has it."""
+    with (entry / "rootfs.tar").open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     given = json.loads((entry / "image.json").read_text(encoding="utf-8"))
     config = {
@@ -105,16 +109,23 @@ def archive_of(entry: Path, reference: str, labels: Mapping[str, str]) -> Iterat
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": PROJECT}],
     }
-    encoded = json.dumps(config, sort_keys=True).encode()
-    name = f"{hashlib.sha256(encoded).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [reference], "Layers": ["layer.tar"]}]
-    yield from _member(name, encoded)
+    return json.dumps(config, sort_keys=True).encode()
+
+
+def archive(reference: str, config: bytes, layers: Sequence[Path]) -> Iterator[bytes]:
+    """One image as the archive that `docker load` reads; `layers` are uncompressed tars."""
+    name = f"{hashlib.sha256(config).hexdigest()}.json"
+    names = [f"layer-{number}.tar" for number in range(len(layers))]
+    manifest = [{"Config": name, "RepoTags": [reference], "Layers": names}]
+    yield from _member(name, config)
     yield from _member("manifest.json", json.dumps(manifest).encode())
-    yield _header("layer.tar", layer.stat().st_size)
-    with layer.open("rb") as content:
-        while chunk := content.read(_CHUNK):
-            yield chunk
-    yield _padding(layer.stat().st_size)
+    for member, layer in zip(names, layers, strict=True):
+        size = layer.stat().st_size
+        yield _header(member, size)
+        with layer.open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                yield chunk
+        yield _padding(size)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 

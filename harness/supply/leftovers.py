@@ -20,7 +20,8 @@ from harness.base.paths import CHECKOUT, cache_root
 from harness.supply.offline.cache import Cache
 from harness.supply.pins import Pins
 
-BUILD_CACHES = ("shared", "uv")
+# What a room mirror serves was packed once; what comes from one may be half-way.
+BUILD_CACHES = ("shared", "uv", "room", "mirror")
 FOR_BUILDS = "makes builds faster"
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from harness.base import certs
 from harness.clients.vault_audit import AuditLog
-from harness.servers import certs
 from tests.fakes.cluster import CLUSTER_CA, FakeCluster, FakeKube
 from tests.fakes.vault import FakeVault
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.base import certs
 from harness.base.errors import LabError
 from harness.base.wait import wait_for
 from harness.diagnosis.explain import explain
@@ -22,7 +23,6 @@ from harness.lab.context import LabContext
 from harness.lab.kit.kubernetes_auth import delegator
 from harness.lab.login_path import LoginPath
 from harness.lab.steps import Step
-from harness.servers import certs
 from harness.session.runner import Runner
 from harness.snapshot import take as inventory
 

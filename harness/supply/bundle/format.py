@@ -130,7 +130,7 @@ def read(file: Path) -> Bundle:
             f"the bundle cannot be read: {error.strerror or error}", where=str(file)
         ) from error
     try:
-        manifest = _parse(json.loads(text))
+        manifest = parse(json.loads(text))
     except (ValueError, TypeError) as error:
         raise _refused(file, f"was written by another version of the labs: {error}") from error
     start = _HEAD.size + 65 + len(text)
@@ -188,7 +188,12 @@ def _manifest_text(stream: IO[bytes], file: Path) -> bytes:
     return text[65:]
 
 
-def _parse(stored: Any) -> Manifest:
+def is_sum(text: str) -> bool:
+    """Whether this is a SHA-256 sum in hexadecimal digits."""
+    return bool(_SUM.fullmatch(text))
+
+
+def parse(stored: Any) -> Manifest:
     """The manifest in a JSON value; raises ValueError naming the first thing that is wrong."""
     if statefile.field(stored, "format", int) != FORMAT:
         raise ValueError(f"its format is {stored['format']}, here it is {FORMAT}")
@@ -219,7 +224,7 @@ def _record(stored: Any) -> Record:
     )
     if record.kind not in (WHEEL, PARTS, DOWNLOADS, IMAGES):
         raise ValueError(f"there is a {record.kind!r} in it")
-    if record.size <= _HEAD.size or not _SUM.fullmatch(record.sha256):
+    if record.size <= _HEAD.size or not is_sum(record.sha256):
         raise ValueError(f"{record.name} has no size or no sum")
     if record.kind == WHEEL and not _WHEEL_NAME.fullmatch(record.name):
         raise ValueError(f"{record.name!r} does not name a wheel")

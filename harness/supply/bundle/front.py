@@ -46,7 +46,7 @@ def require_fitting(bundle: form.Bundle) -> None:
     """Raise UsageError when the bundle's wheels are not those of this checkout and Python."""
     manifest = bundle.manifest
     if manifest.lock != form.lock_sum():
-        raise other_version(bundle, "its Python packages")
+        raise other_version(manifest, str(bundle.file), "its Python packages")
     if manifest.python != form.python_here():
         raise UsageError(
             f"the Python packages in this bundle are for Python {manifest.python},"
@@ -57,13 +57,15 @@ def require_fitting(bundle: form.Bundle) -> None:
         )
 
 
-def other_version(bundle: form.Bundle, what: str) -> UsageError:
-    """The refusal of a bundle that another commit of the labs made."""
-    commit = bundle.manifest.commit
+def other_version(manifest: form.Manifest, where: str, what: str, hint: str = "") -> UsageError:
+    """The refusal of what another commit of the labs made; a mirror's comes with a `hint`."""
+    commit = manifest.commit
     return UsageError(
-        f"this bundle is from another version of the labs: {what} differ",
-        where=str(bundle.file),
-        hint=(f"git checkout {commit}, or make" if commit else "make")
+        f"{'the mirror' if hint else 'this bundle'} is from another version of the labs:"
+        f" {what} differ",
+        where=where,
+        hint=hint
+        or (f"git checkout {commit}, or make" if commit else "make")
         + " a bundle from this version: ./lab bundle save FILE",
     )
 

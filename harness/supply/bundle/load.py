@@ -36,8 +36,8 @@ def verify(file: Path, progress: Progress) -> form.Bundle:
         bundle = form.read(file)
         form.check(bundle, lambda doing: _say(progress, doing))
         if bundle.manifest.lock != form.lock_sum():
-            raise front.other_version(bundle, "its Python packages")
-        _require_same_parts(bundle)
+            raise front.other_version(bundle.manifest, str(file), "its Python packages")
+        require_same_parts(bundle.manifest, str(file))
     except BaseException:
         progress.fail(TASK, "cannot be loaded")
         raise
@@ -58,9 +58,9 @@ def load(file: Path, progress: Progress) -> form.Bundle:
         loaded = 0
         for record, position in bundle.frames():
             if record.kind == form.PARTS:
-                loaded += _parts(bundle, record, position, progress)
+                loaded += put_parts(bundle, record, position, progress)
             elif record.kind == form.DOWNLOADS:
-                loaded += _download(bundle, record, position, progress)
+                loaded += put_download(bundle, record, position, progress)
             elif record.kind == form.IMAGES:
                 loaded += _images(bundle, record, position, progress)
     except OSError as error:
@@ -77,29 +77,30 @@ def load(file: Path, progress: Progress) -> form.Bundle:
     return bundle
 
 
-def _require_same_parts(bundle: form.Bundle) -> None:
-    """Refuse parts that this checkout would not look for."""
-    manifest = bundle.manifest
+def require_same_parts(manifest: form.Manifest, where: str, hint: str = "") -> None:
+    """Refuse parts that this checkout would not look for (see front.other_version)."""
+
+    def other(what: str) -> UsageError:
+        return front.other_version(manifest, where, what, hint)
+
     if manifest.supply not in SUPPLIES:
-        raise front.other_version(bundle, f"the supplies ({manifest.supply})")
+        raise other(f"the supplies ({manifest.supply})")
     try:
-        for part in manifest.parts:
-            pinned = find_part(str(part["name"])).at(manifest.supply)
-            if pinned.version != part["version"]:
-                raise front.other_version(bundle, f"the versions of {pinned.name}")
         names = [str(part["name"]) for part in manifest.parts]
+        pins = [(find_part(str(one["name"])), one["version"]) for one in manifest.parts]
     except (UsageError, KeyError, TypeError) as error:
-        if isinstance(error, UsageError) and error.where == str(bundle.file):
-            raise
-        raise front.other_version(bundle, "its parts") from error
+        raise other("its parts") from error
+    for part, version in pins:
+        if part.at(manifest.supply).version != version:
+            raise other(f"the versions of {part.name}")
     if manifest.supply == "offline":
         wanted = OfflineSupply().entries(names)
-        held = dict(entry for record in manifest.records for entry in _entries(record).items())
+        held = dict(entry for record in manifest.records for entry in entries(record).items())
         if differing := [name for name, key in wanted.items() if held.get(name) != key]:
-            raise front.other_version(bundle, f"the recipes of {', '.join(differing)}")
+            raise other(f"the recipes of {', '.join(differing)}")
 
 
-def _entries(record: form.Record) -> Mapping[str, str]:
+def entries(record: form.Record) -> Mapping[str, str]:
     """The cache entries in a record: recipe and key."""
     if record.kind != form.PARTS:
         return {}
@@ -107,13 +108,13 @@ def _entries(record: form.Record) -> Mapping[str, str]:
     return {recipe: key for recipe, key, _ in found}
 
 
-def _parts(bundle: form.Bundle, record: form.Record, position: int, progress: Progress) -> int:
+def put_parts(bundle: form.Bundle, record: form.Record, position: int, progress: Progress) -> int:
     """The entries of a record that the cache lacks; returns how many."""
     cache = Cache()
     with ExitStack() as open_entries:
         folders: dict[str, Path] = {}
         undone: list[Path] = []
-        for recipe, key in _entries(record).items():
+        for recipe, key in entries(record).items():
             if cache.damage(recipe, key) == "":
                 continue
             open_entries.enter_context(cache.lock(recipe))
@@ -137,7 +138,9 @@ def _parts(bundle: form.Bundle, record: form.Record, position: int, progress: Pr
     return len(folders)
 
 
-def _download(bundle: form.Bundle, record: form.Record, position: int, progress: Progress) -> int:
+def put_download(
+    bundle: form.Bundle, record: form.Record, position: int, progress: Progress
+) -> int:
     """A folder of the online supply's downloads, if it is not there."""
     root = cache_root() / "downloads"
     names = {name.split("/", 1)[0] for name in record.files}

@@ -64,16 +64,7 @@ def save(
         try:
             work.mkdir(parents=True, exist_ok=True)
             with statefile.exclusively(work):
-                manifest = form.Manifest(
-                    platform=form.here(),
-                    python=form.python_here(),
-                    lock=form.lock_sum(),
-                    commit=_commit(),
-                    supply=supply,
-                    labs=tuple(labs),
-                    parts=tuple(map(_described, provided.values())),
-                    notice=NOTICE if any(map(_is_for_own_use, provided)) else "",
-                )
+                manifest = manifest_of(supply, provided, labs)
                 _assemble(file, work, manifest, packages, list(frames), progress)
                 shutil.rmtree(work)
         except OSError as error:
@@ -88,6 +79,22 @@ def save(
     bundle = form.read(file)
     progress.done(TASK, f"{file.stat().st_size / 1e6:.0f} MB")
     return bundle
+
+
+def manifest_of(
+    supply: str, provided: Mapping[str, Provided], labs: Sequence[str]
+) -> form.Manifest:
+    """What is said about these parts, without the records of any frame."""
+    return form.Manifest(
+        platform=form.here(),
+        python=form.python_here(),
+        lock=form.lock_sum(),
+        commit=commit_here(),
+        supply=supply,
+        labs=tuple(labs),
+        parts=tuple(map(_described, provided.values())),
+        notice=NOTICE if any(map(_is_for_own_use, provided)) else "",
+    )
 
 
 def offline(provided: Iterable[str]) -> Iterator[Frame]:
@@ -160,20 +167,8 @@ def _assemble(
     records: list[tuple[form.Record, Path, bytes]] = []
     for package in packages:
         head = form.skippable(package.stat().st_size)
-        records.append((_record(form.WHEEL, package.name, package, head), package, head))
-    for number, frame in enumerate(frames, 1):
-        place = work / f"{hashlib.sha256(frame.identity.encode()).hexdigest()[:32]}.zst"
-        if not place.exists():
-            about = f"{frame.name} ({number} of {len(frames)})"
-
-            def say(doing: str, about: str = about) -> None:
-                tasks.check()
-                progress.update(TASK, f"{about}: {doing}")
-
-            beside = place.with_suffix(".new")
-            frame.write(beside, say)
-            beside.replace(place)
-        records.append((_record(frame.kind, frame.name, place, b"", frame.files), place, b""))
+        records.append((record_of(form.WHEEL, package.name, package, head), package, head))
+    records += [(record, place, b"") for record, place in written(work, frames, TASK, progress)]
     progress.update(TASK, "writing the file")
     beside = work / "whole"
     with beside.open("wb") as target:
@@ -186,13 +181,33 @@ def _assemble(
     beside.replace(file)
 
 
-def _record(
+def written(
+    work: Path, frames: Sequence[Frame], task: str, progress: Progress
+) -> Iterator[tuple[form.Record, Path]]:
+    """The record and the file in `work` of each frame; those that are missing are made."""
+    for number, frame in enumerate(frames, 1):
+        place = work / f"{hashlib.sha256(frame.identity.encode()).hexdigest()[:32]}.zst"
+        if not place.exists():
+            about = f"{frame.name} ({number} of {len(frames)})"
+
+            def say(doing: str, about: str = about) -> None:
+                tasks.check()
+                progress.update(task, f"{about}: {doing}")
+
+            beside = place.with_suffix(".new")
+            frame.write(beside, say)
+            beside.replace(place)
+        yield record_of(frame.kind, frame.name, place, files=frame.files), place
+
+
+def record_of(
     kind: str,
     name: str,
     file: Path,
-    head: bytes,
+    head: bytes = b"",
     files: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> form.Record:
+    """The record of a frame that is `head` and the content of `file`."""
     sum_ = hashlib.sha256(head)
     with file.open("rb") as stream:
         while chunk := stream.read(form.CHUNK):
@@ -216,7 +231,7 @@ def _described(part: Provided) -> Mapping[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit_here() -> str:
     """The commit of this checkout, "" where git does not say."""
     try:
         ended = subprocess.run(

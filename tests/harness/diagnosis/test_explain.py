@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from harness.base import certs
 from harness.base.errors import CheckFailed, LabError
 from harness.base.network import free_port
 from harness.diagnosis import reviewer
@@ -15,7 +16,6 @@ from harness.diagnosis.explain import Finding, add_cause, diagnose, explain
 from harness.lab.context import LabContext
 from harness.lab.login_path import LoginPath
 from harness.lab.steps import Lab
-from harness.servers import certs
 from tests.fakes.chain import (
     CONFIG_PATH,
     MOUNT,

@@ -87,6 +87,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     on_host(monkeypatch, "debian")
     for name in ("LAB_MIRROR", "LAB_DOWNLOADS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("harness.supply.mirror.index.joined", lambda: None)
     return made
 
 
