@@ -16,6 +16,7 @@ escapes is a defect of this project.
 
 from __future__ import annotations
 
+from harness.base.paths import INSTALLED
 from harness.base.redact import redact
 
 
@@ -26,7 +27,7 @@ class LabError(Exception):
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
         # Errors are printed, logged and shown in notebooks: what they say is masked here.
-        self.what, self.where, self.hint = redact(what), redact(where), redact(hint)
+        self.what, self.where, self.hint = redact(what), redact(where), _as_called(redact(hint))
         super().__init__(self.what)
 
     def __str__(self) -> str:
@@ -36,6 +37,11 @@ class LabError(Exception):
         if self.hint:
             lines.append(f"  try:   {self.hint}")
         return "\n".join(lines)
+
+
+def _as_called(hint: str) -> str:
+    """The hint with the command's name: an installed package is not called by its path."""
+    return hint.replace("./lab ", "lab ") if INSTALLED else hint
 
 
 class CheckFailed(LabError):

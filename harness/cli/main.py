@@ -109,6 +109,13 @@ def prove(
     ] = None,
 ) -> None:
     """Prove that everything works: lint, types, unit tests, every lab, every notebook."""
+    from harness.base.paths import INSTALLED
+
+    if INSTALLED:
+        raise UsageError(
+            "the project's own tests are in its checkout, not in the installed package",
+            hint="pytest --lab-only 01 proves a lab",
+        )
     from harness.proving import suite
 
     if laptop:
@@ -246,12 +253,12 @@ def compare(
 @app.command()
 def diagnostics(env: EnvName = "lab") -> None:
     """Write what an engineer would ask for first (redacted) to reports/diagnostics."""
-    from harness.base.paths import CHECKOUT
+    from harness.base.paths import work_folder
     from harness.environment import diagnostics as pictures
 
-    folder = CHECKOUT / "reports" / "diagnostics" / env
+    folder = work_folder() / "reports" / "diagnostics" / env
     pictures.collect(environment(env), folder)
-    messages.print(f"written to {folder.relative_to(CHECKOUT)}", markup=False)
+    messages.print(f"written to {folder.relative_to(work_folder())}", markup=False)
 
 
 @app.command()

@@ -7,11 +7,12 @@ person. Looking changes nothing and needs nothing to be up.
 from __future__ import annotations
 
 import tomllib
+from importlib import metadata
 from typing import Any
 
 from rich.table import Table
 
-from harness.base.paths import CHECKOUT
+from harness.base.paths import CHECKOUT, INSTALLED, PROJECT
 from harness.clients.vault import VaultHTTP, VaultUnreachable
 from harness.environment.environment import Environment
 from harness.environment.record import EnvironmentRecord
@@ -28,7 +29,9 @@ SHOWN_DIGITS = 12
 
 
 def project_version() -> str:
-    """The version in pyproject.toml."""
+    """The version in pyproject.toml, or that of the installed package."""
+    if INSTALLED:
+        return metadata.version(PROJECT)
     text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
     return str(tomllib.loads(text)["project"]["version"])
 

@@ -216,7 +216,7 @@ def report(
     output: Output = "table",
 ) -> None:
     """Show what was done: each step, when, how long; with --html as a page to keep or hand in."""
-    from harness.base.paths import CHECKOUT
+    from harness.base.paths import work_folder
     from harness.cli import report as reporting
 
     data = reporting.gather(environment(env))
@@ -225,7 +225,7 @@ def report(
             raise UsageError("FILE is where a page is written", hint=f"./lab report --html {file}")
         show(data, output, reporting.tables)
         return
-    target = file or CHECKOUT / "reports" / f"report-{env}.html"
+    target = file or work_folder() / "reports" / f"report-{env}.html"
     reporting.write(data, target)
     sys.stdout.write(f"{target}\n")
 

@@ -20,7 +20,7 @@ from docker.models.containers import Container
 
 from harness.base.errors import EnvironmentLacks, LabError, NotUp, UsageError
 from harness.base.labels import ENVIRONMENT_LABEL
-from harness.base.paths import existing, state_root
+from harness.base.paths import existing, keep_out_of_git, state_root
 from harness.base.progress import Progress
 from harness.clients.vault import VaultUnreachable
 from harness.environment import owner
@@ -165,6 +165,7 @@ class Environment(EnvironmentLayout):
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.folder.chmod(0o700)
+            keep_out_of_git(state_root())
             lock = self._lock_file.open("w")
         except OSError as error:
             raise UsageError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.base import process, tasks
 from harness.base.errors import LabError
-from harness.base.paths import CHECKOUT
+from harness.base.paths import work_folder
 from harness.lab.steps import Lab
 
 # The tour comes first: builds get what it leaves of the processors.
@@ -35,7 +35,7 @@ def fetching(
 
     def fetch() -> None:
         with suppress(LabError):
-            process.run(words, cwd=CHECKOUT, log=log, niceness=NICENESS)
+            process.run(words, cwd=work_folder(), log=log, niceness=NICENESS)
 
     with tasks.Group[None]() as group:
         group.start("fetch", fetch)

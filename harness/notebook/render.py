@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 
-from harness.base.paths import CHECKOUT
+from harness.base.paths import FILES
 from harness.lab.catalog import OWN, home, labs_in
 from harness.lab.gaps import GAP
 from harness.lab.questions import folded
@@ -27,7 +27,7 @@ from harness.lab.steps import Lab, Step
 from harness.notebook.facts import facts
 from harness.notebook.source import Source, grouped_imports, source_of
 
-NOTEBOOKS = CHECKOUT / "notebooks"
+NOTEBOOKS = FILES / "notebooks"
 EXERCISES = "exercises"
 PICTURES = "pictures"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from jupyterlab_server.workspaces_handler import WorkspacesManager
 
-from harness.base.paths import CHECKOUT
+from harness.base.paths import work_folder
 
 # The workspace that an address without a name of one opens.
 NAME = "default"
@@ -61,4 +61,4 @@ def write(folder: Path, notebook: str) -> None:
 
 def shell_command(number: str, environment: str) -> list[str]:
     """What a terminal runs: the shell of the lab with this number, as `./lab shell` opens it."""
-    return ["sh", "-c", _SHELL, "sh", str(CHECKOUT), sys.executable, number, environment]
+    return ["sh", "-c", _SHELL, "sh", str(work_folder()), sys.executable, number, environment]

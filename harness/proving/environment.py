@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.base.errors import LabError, UsageError
+from harness.supply import surroundings
 
 if TYPE_CHECKING:
     from harness.environment.environment import Environment
@@ -54,6 +55,8 @@ class SessionEnvironment:
         from harness.base.progress import reporting
         from harness.environment.environment import Environment, Options
 
+        # Once more: in a project that does not say that it has to do with labs, nothing has yet.
+        surroundings.settle()
         option = self._config.option
         if hasattr(self._config, "workerinput"):
             raise UsageError("live tests share one environment", hint="leave -n out")

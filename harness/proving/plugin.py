@@ -9,6 +9,9 @@ redacted; what would have leaked is remembered for the canary test.
     pytest                                   unit tests: no engine needed
     pytest -m live                           labs and environments (minutes)
     pytest --nbval-lax notebooks             the notebooks, in an environment
+
+That is the checkout. A project that has the package installed gets the plugin by its entry point
+(harness.proving.options).
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.base.errors import LabError
-from harness.base.paths import CHECKOUT
+from harness.base.paths import CHECKOUT, state_root
 from harness.base.redact import redact
+from harness.proving import options
 from harness.proving.environment import SessionEnvironment
 from harness.supply import surroundings
 
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
     from harness.lab.context import LabContext
     from harness.proving.proof import Proofs
 
-DEFAULT_NAME = "test"
-LEARNERS_NAME = "lab"
 # The longest cells wait for what Kubernetes does once a minute, and restart its API server.
 CELL_SECONDS = 300.0
 NBVAL_DEFAULT_SECONDS = 2000.0
@@ -45,6 +47,7 @@ MARKERS = (
 )
 
 _session_environment = pytest.StashKey[SessionEnvironment]()
+_in_use = pytest.StashKey[bool]()
 _leaks = pytest.StashKey[list[str]]()
 _notebook_served = pytest.StashKey[Path]()
 _failed_notebooks = pytest.StashKey[dict[Path, str]]()
@@ -52,31 +55,7 @@ _failed_notebooks = pytest.StashKey[dict[Path, str]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Every option begins with --lab-."""
-    group = parser.getgroup("lab", "labs: the environment that live tests run in")
-    add = group.addoption
-    add("--lab-env", default=DEFAULT_NAME, metavar="NAME", help="its name (default: test)")
-    add(
-        "--lab-supply",
-        default="auto",
-        choices=("auto", "online", "offline"),
-        help="where its parts come from (default: auto)",
-    )
-    add(
-        "--lab-vault",
-        default=None,
-        choices=("vault", "openbao"),
-        help="which Vault (default: vault, or what the environment has)",
-    )
-    add(
-        "--lab-kubernetes",
-        default=None,
-        metavar="RELEASE",
-        help="which Kubernetes (default: the first, or what the environment has)",
-    )
-    add("--lab-only", action="append", default=[], metavar="LAB", help="prove only this lab")
-    add("--lab-faults", action="store_true", help="try all faults of the matrix, not a dozen")
-    add("--lab-keep", action="store_true", help="leave it running at the end")
-    add("--lab-fresh", action="store_true", help="remove it first, if it is there")
+    options.add(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -84,36 +63,26 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse what contradicts itself; describe the markers; give nbval good values."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
-    surroundings.settle()
     config.stash[_leaks] = []
     config.stash[_failed_notebooks] = {}
-    complaint = refusal(config.option)
-    if complaint:
+    config.stash[_session_environment] = SessionEnvironment(config)
+    config.stash[_in_use] = options.in_use(config)
+    options.settle(config.option)
+    if not config.stash[_in_use]:
+        return
+    surroundings.settle()
+    if complaint := options.refusal(config.option):
         raise pytest.UsageError(complaint)
     if _runs_notebooks(config):
         # The kernel of the notebook's own name might be another Python's.
         config.option.nbval_current_env = True
         if config.option.nbval_cell_timeout == NBVAL_DEFAULT_SECONDS:
             config.option.nbval_cell_timeout = CELL_SECONDS
-    config.stash[_session_environment] = SessionEnvironment(config)
-
-
-def refusal(option: Any) -> str:
-    """Why these options cannot go together, "" when they can."""
-    notebooks = getattr(option, "nbval", False) or getattr(option, "nbval_lax", False)
-    if option.lab_env == LEARNERS_NAME:
-        return f"--lab-env {LEARNERS_NAME} is a learner's environment: tests use another name"
-    if getattr(option, "nbval", False):
-        return "--nbval compares outputs, the notebooks are committed without: use --nbval-lax"
-    if notebooks and getattr(option, "numprocesses", None):
-        return "notebooks share one environment: leave -n out"
-    if notebooks and getattr(option, "nbval_kernel_name", None):
-        return "--nbval-kernel-name: the notebooks run in this Python, leave it out"
-    return ""
+    options.collect_by_default(config)
 
 
 def _runs_notebooks(config: pytest.Config) -> bool:
-    return bool(getattr(config.option, "nbval_lax", False))
+    return config.stash[_in_use] and bool(getattr(config.option, "nbval_lax", False))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -171,16 +140,21 @@ def leaks(request: pytest.FixtureRequest) -> list[str]:
     return request.config.stash[_leaks]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Any:
+    """The proofs of the labs lie in the package: elsewhere their names begin with `labs`."""
+    if module_path == options.PROOFS and parent.config.rootpath not in module_path.parents:
+        return pytest.Module.from_parent(parent, path=module_path, nodeid="labs")
+    return None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `lab_turn` runs for each step of the labs: done, and undone."""
     if "lab_turn" in metafunc.fixturenames:
-        from harness.lab.catalog import all_labs, find_lab
+        from harness.lab.catalog import all_labs
         from harness.proving.proof import turns
 
-        try:
-            chosen = [find_lab(number) for number in metafunc.config.option.lab_only]
-        except LabError as error:
-            raise pytest.UsageError(f"--lab-only: {error}") from None
+        chosen = options.chosen(metafunc.config.option)
         metafunc.parametrize("lab_turn", turns(chosen or all_labs()), ids=str)
 
 
@@ -199,8 +173,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Cells of notebooks bear the marker `notebook`; what is marked `last` comes last."""
+    if not config.stash[_in_use]:
+        return
     for item in items:
         if _notebook(item):
             item.add_marker("notebook")
@@ -230,6 +206,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[_notebook_served] = file
     os.environ |= {
         "LAB_ENV": access.name,
+        "LAB_STATE": str(state_root()),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys((str(CHECKOUT), *_python_path()))),
         # A person's start-up scripts must not run in the notebooks, nor their history grow.
         "IPYTHONDIR": str(access.state / "ipython"),
@@ -259,8 +236,8 @@ def _start_clean(session_environment: SessionEnvironment, file: Path, over: Path
 
 
 def _notebook(item: pytest.Item) -> Path | None:
-    """The notebook that `item` is a cell of."""
-    return item.path if item.path.suffix == ".ipynb" else None
+    """The notebook that `item` is a cell of, where this run has to do with labs."""
+    return item.path if item.config.stash[_in_use] and item.path.suffix == ".ipynb" else None
 
 
 # -- reports ----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.base import statefile
-from harness.base.paths import CHECKOUT, cache_root
+from harness.base.paths import FILES, cache_root
 from harness.supply.offline.cache import Cache
 from harness.supply.pins import Pins
 
@@ -96,7 +96,7 @@ def _who(pins: list[Pins], needs: Callable[[Pins], bool]) -> str:
     found = [one.checkout for one in pins if needs(one)]
     if not found:
         return ""
-    return "this checkout needs it" if CHECKOUT in found else f"{found[0]} needs it"
+    return "this checkout needs it" if FILES in found else f"{found[0]} needs it"
 
 
 def _held(path: Path, why: str) -> Held:

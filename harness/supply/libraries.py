@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.base import process
 from harness.base.errors import UsageError
-from harness.base.paths import CHECKOUT, clusters
+from harness.base.paths import FILES, clusters
 
 # The Python of the Debian release that the app image is made of.
 PYTHON = "3.11"
@@ -31,7 +31,7 @@ def wanted(listed: Path | None = None) -> str:
     """The lock's entries for every library named in `listed` (default: the app image's)."""
     lines = (listed or list_file()).read_text(encoding="utf-8").splitlines()
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    return requirements((CHECKOUT / "requirements.lock").read_text(encoding="utf-8"), names)
+    return requirements((FILES / "requirements.lock").read_text(encoding="utf-8"), names)
 
 
 def requirements(lock: str, names: list[str]) -> str:

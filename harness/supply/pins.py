@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.base import statefile
-from harness.base.paths import CHECKOUT, cache_root
+from harness.base.paths import FILES, cache_root
 from harness.supply.base import Part, all_parts
 from harness.supply.bundle import format as form
 from harness.supply.offline.supply import OfflineSupply
@@ -38,7 +38,7 @@ def here() -> Pins:
     """Those of this checkout: whatever its versions.toml pins, for every lab and release."""
     offline = [part.name for part in all_parts().values() if "recipe" in part.offline]
     return Pins(
-        CHECKOUT,
+        FILES,
         frozenset(
             f"{recipe}/{key}" for recipe, key in OfflineSupply().all_entries(offline).items()
         ),
@@ -61,7 +61,7 @@ def note() -> None:
 
 def note_at_times() -> None:
     """The same where the last time is a while ago: it reads all recipes."""
-    file = _file(CHECKOUT)
+    file = _file(FILES)
     if not file.exists() or time.time() - file.stat().st_mtime > SECONDS_BETWEEN:
         note()
 

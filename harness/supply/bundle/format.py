@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from harness.base import statefile
 from harness.base.errors import UsageError
-from harness.base.paths import CHECKOUT
+from harness.base.paths import FILES
 from harness.supply import oci
 
 FORMAT = 1
@@ -115,7 +115,7 @@ def python_here() -> str:
 
 def lock_sum() -> str:
     """The sum of what the Python packages of this checkout are pinned by."""
-    content = b"".join((CHECKOUT / name).read_bytes() for name in LOCKS)
+    content = b"".join((FILES / name).read_bytes() for name in LOCKS)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.base import statefile, tasks
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.paths import CHECKOUT, cache_root
+from harness.base.paths import CHECKOUT, INSTALLED, cache_root
 from harness.base.progress import Progress
 from harness.supply import images
 from harness.supply.base import Provided, find_part
@@ -233,6 +233,8 @@ def _described(part: Provided) -> Mapping[str, Any]:
 
 def commit_here() -> str:
     """The commit of this checkout, "" where git does not say."""
+    if INSTALLED:
+        return ""  # git would speak of the project that the virtual environment lies in
     try:
         ended = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, timeout=10

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from harness.base import process, statefile
-from harness.base.paths import CHECKOUT
+from harness.base.paths import FILES
 from harness.supply import libraries, oci
 from harness.supply.bundle import format as form
 from harness.supply.bundle.front import wheels_folder
@@ -52,7 +52,7 @@ def ensure() -> list[Path]:
             # What an interrupted run has fetched lies there already, and is not fetched again.
             process.run(
                 [*command, "--find-links", folder, "-d", fresh, "-r", lock],
-                cwd=CHECKOUT,
+                cwd=FILES,
                 timeout=SECONDS,
                 hint="a bundle holds the Python packages as well: check that pip can fetch here",
             )

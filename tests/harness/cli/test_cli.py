@@ -198,3 +198,19 @@ def test_an_environment_that_runs_is_found_without_slow_libraries() -> None:
     ).stdout.split()
     assert "harness.integrations.postgres" in loaded
     assert not {"testcontainers", "IPython", "nbformat", "pytest"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("test", "--quick"), "the project's own tests are in its checkout"),
+        (("new", "72", "Ours"), "the installed package takes no labs"),
+    ],
+)
+def test_the_installed_package_says_what_it_cannot(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.setattr("harness.base.paths.INSTALLED", True)
+    refused = lab(*words)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr

@@ -19,11 +19,13 @@ from harness.base.redact import MASK, register
 from harness.environment.record import EnvironmentRecord
 from harness.notebook.render import render
 from harness.proving.environment import SessionEnvironment
-from harness.proving.plugin import redact_report, refusal
+from harness.proving.options import PROOFS, refusal
+from harness.proving.plugin import redact_report
 from tests.fakes import toylab
 from tests.fakes.toylab import toy
 
 ACCESS = SessionEnvironment.access
+new_notebook: Any = nbformat.v4.new_notebook
 new_code: Any = nbformat.v4.new_code_cell
 writes: Any = nbformat.writes
 
@@ -60,9 +62,9 @@ def test_a_refusal_ends_the_run_before_anything_is_collected(toy_run: Any) -> No
 def test_the_steps_of_all_labs_become_tests_that_stop_at_the_first_failure(
     toy_run: Any, pytester: pytest.Pytester
 ) -> None:
-    source = (CHECKOUT / "tests" / "live" / "test_labs.py").read_text()
-    pytester.makepyfile(test_labs=source)
-    passed = toy_run("-m", "live", "-v")
+    # A copy, because pytest would load the conftest.py of the checkout beside that of the test.
+    pytester.makepyfile(test_labs=PROOFS.read_text())
+    passed = toy_run("test_labs.py", "--lab-only", "90", "-v")
     passed.assert_outcomes(passed=5)
     passed.stdout.fnmatch_lines(
         [
@@ -74,16 +76,15 @@ def test_the_steps_of_all_labs_become_tests_that_stop_at_the_first_failure(
         ]
     )
     (pytester.path / "shelf" / "book").mkdir()
-    failed = toy_run("-m", "live", "-rs", "--lab-only", "90")
+    failed = toy_run("test_labs.py", "-rs", "--lab-only", "90")
     failed.assert_outcomes(failed=1, skipped=4)
     failed.stdout.fnmatch_lines(["*step 90.1 of this lab failed*"])
 
 
-def test_a_lab_that_is_not_there_cannot_be_proved(toy_run: Any, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_labs=(CHECKOUT / "tests" / "live" / "test_labs.py").read_text())
-    result = toy_run("-m", "live", "--lab-only", "42")
-    assert result.ret != pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*--lab-only: there is no lab*42*"])
+def test_a_lab_that_is_not_there_cannot_be_proved(toy_run: Any) -> None:
+    result = toy_run("--lab-only", "42")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--lab-only: there is no lab*42*"])
 
 
 def test_an_environment_that_cannot_be_had_is_tried_once_and_told_shortly(
@@ -190,7 +191,7 @@ def test_a_notebook_runs_in_the_environment_of_the_run_from_a_clean_start(
     write_notebook(pytester, before_check="import threading; threading.Event().wait(6)")
     (pytester.path / "shelf").mkdir()
     (pytester.path / "shelf" / "old").write_text("left by an earlier run")
-    result = toy_run("--nbval-lax", "-v")
+    result = toy_run("--nbval-lax", "--lab-env", "test", "-v")
     result.assert_outcomes(passed=8)
     assert {file.name for file in (pytester.path / "shelf").iterdir()} == {"book", "letter"}
     result.stdout.fnmatch_lines(["*closed*"])
@@ -202,15 +203,39 @@ def test_a_notebook_runs_in_the_environment_of_the_run_from_a_clean_start(
 
 def test_a_notebook_stops_at_its_first_failed_cell(toy_run: Any, pytester: pytest.Pytester) -> None:
     write_notebook(pytester, before_check='(toylab.shelf(lab) / "book").unlink()')
-    result = toy_run("--nbval-lax", "-rs")
+    result = toy_run("--nbval-lax", "--lab-env", "test", "-rs")
     result.assert_outcomes(passed=4, failed=1, skipped=3)
     result.stdout.fnmatch_lines(["*not yet true: there is a book on the shelf*"])
     result.stdout.fnmatch_lines(["*Cell 4 of this notebook failed*"])
 
 
 def test_exercises_are_not_run(toy_run: Any) -> None:
-    result = toy_run("--nbval-lax", str(CHECKOUT / "notebooks" / "exercises"))
+    unsolved = str(CHECKOUT / "notebooks" / "exercises")
+    result = toy_run("--nbval-lax", "--lab-env", "test", unsolved)
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_project_that_has_nothing_to_do_with_labs_is_left_alone(
+    toy_run: Any, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(
+        """
+        import os
+
+        import pytest
+
+        @pytest.mark.last
+        def test_first_as_it_stands(): pass
+
+        def test_second(pytestconfig):
+            assert not pytestconfig.option.nbval_current_env
+        """
+    )
+    (pytester.path / toy.notebook).write_text(writes(new_notebook(cells=[])))
+    # Comparing outputs is refused for the labs' own notebooks only.
+    result = toy_run("--nbval", "-v")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_first*PASSED*", "*test_second*PASSED*"])
 
 
 def test_a_report_is_redacted_and_says_what_leaked() -> None:
