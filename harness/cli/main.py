@@ -102,6 +102,10 @@ def prove(
         bool,
         typer.Option("--faults", help="Only this: every fault of the matrix (docs/faults.md)."),
     ] = False,
+    fuzz: Annotated[
+        bool,
+        typer.Option("--fuzz", help="Only this: random input for the stand-ins, 5 minutes a kind."),
+    ] = False,
     supply: SupplyName = "auto",
     kubernetes: KubernetesRelease = None,
     arguments: Annotated[
@@ -120,6 +124,8 @@ def prove(
 
     if laptop:
         raise typer.Exit(suite.laptop(arguments or []))
+    if fuzz:
+        raise typer.Exit(suite.fuzz(arguments or []))
     if faults:
         raise typer.Exit(suite.faults(supply, arguments or []))
     raise typer.Exit(suite.run(quick, supply, kubernetes, arguments or []))

@@ -41,6 +41,7 @@ CELL_SECONDS = 300.0
 NBVAL_DEFAULT_SECONDS = 2000.0
 
 MARKERS = (
+    "fuzz: random input, 300 rounds a kind; five minutes each with `./lab test --fuzz`",
     "live: needs an environment with a cluster and a Vault; select with -m live",
     "last: runs after all others, because it looks at what they left; select with -m last",
     "notebook: a cell of a lab's notebook; select with --nbval-lax notebooks",

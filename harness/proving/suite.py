@@ -33,6 +33,7 @@ from harness.supply.offline.gobuild import available_gib
 
 REPORTS = CHECKOUT / "reports"
 STAGE_SECONDS = 4500.0
+FUZZ_SECONDS = 300.0
 # What two environments with everything installed take, and a browser, and the tests.
 GIB_FOR_TWO = 8.0
 AT_A_TIME = 2
@@ -115,11 +116,28 @@ def faults(supply: str, arguments: Sequence[str]) -> int:
     return _alone("faults", ("tests/live/test_faults.py", "--lab-faults", *where), arguments)
 
 
-def _alone(name: str, words: Sequence[str], arguments: Sequence[str]) -> int:
-    """Run one stage of live tests and no other; 0 when it passed, else 1."""
+def fuzz(arguments: Sequence[str]) -> int:
+    """Run the one stage that is random input for the stand-ins; 0 when it passed, else 1."""
+    words = ("tests/standins", "-n", "auto")
+    return _alone("fuzz", words, arguments, marker="fuzz", seconds=FUZZ_SECONDS)
+
+
+def _alone(
+    name: str,
+    words: Sequence[str],
+    arguments: Sequence[str],
+    marker: str = "live",
+    seconds: float = 0,
+) -> int:
+    """Run one stage of marked tests and no other; 0 when it passed, else 1.
+
+    `seconds` is for how long each kind of random input is tried.
+    """
     _begin_reports()
     started = time.monotonic()
-    command = _pytest(name, "-v", *words, "-m", "live", *arguments)
+    command = _pytest(name, "-v", *words, "-m", marker, *arguments)
+    if seconds:
+        command = ["env", f"FUZZ_SECONDS={seconds:g}", *command]
     result = _stage(name, command, chosen=arguments)
     _print([result], time.monotonic() - started)
     return 0 if result.passed else 1

@@ -1,6 +1,7 @@
 """Random changes of JSON values and texts, the same for the same seed.
 
-FUZZ_ROUNDS and FUZZ_SEED in the environment make a longer run, or another one.
+FUZZ_SECONDS in the environment makes each kind go on for so long (`./lab test --fuzz`: five
+minutes); FUZZ_SEED makes another run.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import copy
 import json
 import os
 import random
+import time
+from collections.abc import Iterator
 from typing import Any
 
-ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "300"))
+ROUNDS = 300
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 ODD: tuple[Any, ...] = (
@@ -29,6 +33,14 @@ RAW = (
 def chances(name: str) -> random.Random:
     """A source of chance for one test."""
     return random.Random(f"{SEED}/{name}")  # noqa: S311 - nothing secret hangs on it
+
+
+def rounds(share: int = 1) -> Iterator[int]:
+    """The numbers of the rounds: 300, or the share of a test of several; or until time is up."""
+    end, number = time.monotonic() + SECONDS / share, 0
+    while time.monotonic() < end if SECONDS else number < ROUNDS // share:
+        yield number
+        number += 1
 
 
 def changed(value: Any, chance: random.Random) -> Any:

@@ -15,6 +15,7 @@ from standins.injector.annotations import ANNOTATIONS, PREFIX
 from tests.standins import mutations
 from tests.standins.injector.support import ASKING, SETTINGS, a_pod, a_review, apply_patch
 
+PARTS = 4
 SECRET = "canary-of-the-fuzzer"
 PATCHES = (
     {"op": "add", "path": "/env/-", "value": {"name": "A", "value": "1"}},
@@ -61,12 +62,13 @@ def no_constant(name: str) -> Any:
     raise AssertionError(f"the answer holds {name}")
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.fuzz
+@pytest.mark.parametrize("part", range(PARTS))
 def test_reviews_at_random(part: int, caplog: pytest.LogCaptureFixture) -> None:
     chance = mutations.chances(str(part))
     decided = injected = 0
     errors = []
-    for _ in range(mutations.ROUNDS // 4):
+    for _ in mutations.rounds(PARTS):
         question = a_review(asking_pod(chance))
         text = json.dumps(question)
         if chance.random() < 0.8:
@@ -94,6 +96,7 @@ def test_reviews_at_random(part: int, caplog: pytest.LogCaptureFixture) -> None:
             injected += 1
         elif response["allowed"]:
             assert "patch" not in response
-    assert decided > mutations.ROUNDS // 20
-    assert injected > mutations.ROUNDS // 100
+    total = decided + len(errors)
+    assert decided > total // 5
+    assert injected > total // 25
     assert SECRET not in caplog.text + "".join(errors)
