@@ -19,7 +19,7 @@ import typer
 
 from harness.base.errors import LabError, UsageError
 from harness.base.redact import redact
-from harness.cli import authors, bundle, gc, mirror, steps
+from harness.cli import apiserver, authors, bundle, gc, mirror, steps
 from harness.cli.common import (
     EnvName,
     FlavourName,
@@ -42,7 +42,7 @@ from harness.cli.common import (
 )
 from harness.supply import surroundings
 
-__all__ = ["authors", "bundle", "gc", "main", "mirror", "steps"]
+__all__ = ["apiserver", "authors", "bundle", "gc", "main", "mirror", "steps"]
 
 INTERRUPTED = 130
 

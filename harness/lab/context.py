@@ -22,7 +22,7 @@ import hvac
 from harness.base.errors import NotUp
 from harness.base.labels import LAB_LABEL, STEP_LABEL, labels_of
 from harness.base.paths import CHECKOUT
-from harness.base.redact import Secret
+from harness.base.redact import Secret, redact
 from harness.base.statefile import read_json
 from harness.base.wait import pause, wait_for
 from harness.clients.kube import Kube
@@ -184,9 +184,16 @@ class LabContext(Terminal):
             self.say,
         )
 
-    def show(self, picture: Path) -> None:
-        """Show a picture: in a notebook the picture itself, elsewhere its file name."""
-        self.say(f"# picture: {picture.name} in the lab's state folder")
+    def show(self, picture: object) -> None:
+        """Show a picture or a table: in a notebook as it is, elsewhere a file name or text."""
+        if isinstance(picture, Path):
+            self.say(f"# picture: {picture.name} in the lab's state folder")
+        elif self.on_output:
+            self.on_output(redact(str(picture)))
+
+    def draw(self, name: str) -> None:
+        """Show one of the lab's own drawings: a picture or a table of what has happened."""
+        self.show(self.lab.drawings[name](self))
 
     # -- memory -------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.base.errors import CheckFailed, UsageError
 from harness.base.redact import redact
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from harness.lab.login_path import LoginPath
 
 Action = Callable[["LabContext"], None]
+Drawing = Callable[["LabContext"], object]
+D = TypeVar("D", bound=Drawing)
 
 FOUND_LIMIT = 600
 
@@ -141,6 +143,7 @@ class Lab:
     remember: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     steps: list[Step] = field(default_factory=list)
+    drawings: dict[str, Drawing] = field(default_factory=dict)
     sequenced: bool = False
 
     @property
@@ -194,6 +197,15 @@ class Lab:
                 raise TypeError(f"lab {self.number}: {step.name} is not in the lab's sequence")
             self.steps.append(step)
             return step
+
+        return register
+
+    def drawing(self, name: str) -> Callable[[D], D]:
+        """Register what `lab.draw(name)` shows: a picture's file, a table (decorator)."""
+
+        def register(drawing: D) -> D:
+            self.drawings[name] = drawing
+            return drawing
 
         return register
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from harness.base import process
+from harness.base.paths import CHECKOUT
 from harness.base.process import CommandFailed
 from harness.base.redact import Secret, redact
 from harness.base.statefile import write_atomically
@@ -114,8 +115,9 @@ class Terminal:
         NAMESPACE is the lab's namespace and the beginning of its names in Vault, NODE the
         container that is the cluster's node, API_SERVER the address at which Vault reaches the
         cluster, VAULT_POD_ADDR that at which pods reach Vault, VAULT_AUDIT_LOG the file with
-        Vault's audit log, APP_IMAGE an image with a shell, curl and jq, LAB the folder of the
-        lab's own files.
+        Vault's audit log, APP_IMAGE an image with a shell, curl and jq, STANDINS_IMAGE the one
+        with this project's own components, LAB the folder of the lab's own files, LAB_ENV the
+        environment that the command `lab` works on.
         """
         kubeconfig = _kubeconfig(self.access.kubeconfig, self.folder / "kubeconfig", self.namespace)
         return {
@@ -127,7 +129,9 @@ class Terminal:
             "VAULT_POD_ADDR": self.access.vault_pod_addr,
             "VAULT_AUDIT_LOG": str(self.access.audit_log),
             "APP_IMAGE": self.access.images.get("app", ""),
+            "STANDINS_IMAGE": self.access.images.get("standins", ""),
             "LAB": str(self.source),
+            "LAB_ENV": self.access.name,
         }
 
     def secret_variables(self) -> dict[str, Secret]:
@@ -142,11 +146,12 @@ class Terminal:
         }
 
     def shell_environment(self) -> dict[str, str]:
-        """All variables of `./lab shell`, and a PATH that finds the environment's programs."""
+        """All variables of `./lab shell`, and a PATH with the environment's programs and `lab`."""
+        places = (str(self.access.programs), str(CHECKOUT), os.environ.get("PATH", ""))
         return {
             **self.shell_variables(),
             **self.secret_variables(),
-            "PATH": f"{self.access.programs}{os.pathsep}{os.environ.get('PATH', '')}",
+            "PATH": os.pathsep.join(places),
         }
 
     def say(self, line: str) -> None:

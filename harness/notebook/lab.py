@@ -87,11 +87,11 @@ class NotebookLab(LabContext):
             print("There was nothing to remove.")
         self._refresh(below=True)
 
-    def show(self, picture: Path) -> None:
-        """Show a PNG below the cell."""
+    def show(self, picture: object) -> None:
+        """Show a PNG or a table below the cell."""
         display: Any = IPython.display.display
         image: Any = IPython.display.Image
-        display(image(filename=str(picture)))
+        display(image(filename=str(picture)) if isinstance(picture, Path) else picture)
 
     @property
     def show_calls(self) -> bool:

@@ -8,7 +8,6 @@ the notebooks run the same lines from their cells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from harness.base import process
@@ -21,7 +20,7 @@ from harness.notebook.source import source_of
 # What a typed step may use of `lab` besides: it changes nothing, or waits for what the check
 # waits for as well.
 TYPED = frozenset({"sh", "kubectl_apply"})
-BESIDES = frozenset({"folder", "show", "wait_for"})
+BESIDES = frozenset({"draw", "folder", "show", "wait_for"})
 # Lab 04 waits until an operator notices that a Vault is away.
 PASTE_SECONDS = 300.0
 
@@ -66,8 +65,11 @@ class _Recorder(LabContext):
         self.say(typed(command))
         return ""
 
-    def show(self, picture: Path) -> None:
+    def show(self, picture: object) -> None:
         """Show nothing."""
+
+    def draw(self, name: str) -> None:
+        """Draw nothing."""
 
     def wait_for(self, what: str, probe: Callable[[], Any], **options: Any) -> Any:
         """Wait for nothing."""

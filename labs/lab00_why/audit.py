@@ -2,66 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from harness import expect
 from harness.lab.api import LabContext
 from harness.lab.kit.etcd import etcd_key
-from labs.lab00_why.encoding import secret_manifest
+from labs.lab00_why.encoding import password_of
 from labs.lab00_why.etcd import ask_etcd
 from labs.lab00_why.lab import why
-from labs.lab00_why.pods import make_pod
 
-POLICY = """
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules:
-  - level: Metadata
-    resources:
-      - group: ""
-        resources: [secrets]
-  - level: None
-"""
 CLERK, MOUNTER, LEDGER = "clerk", "mounter", "ledger"
 OTHER = "kube-system"
-_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 # a folder, no token
-
-
-def may_read_secrets(lab: LabContext) -> str:
-    """A service account that may get and list Secrets of this namespace, as YAML."""
-    return f"""
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {CLERK}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: {CLERK}}}
-rules:
-  - apiGroups: [""]
-    resources: [secrets]
-    verbs: [get, list]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: {CLERK}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {CLERK}}}
-subjects: [{{kind: ServiceAccount, name: {CLERK}, namespace: {lab.namespace}}}]
-"""
-
-
-def ask(lab: LabContext, namespace: str, name: str = "") -> int:
-    """Have the clerk get a Secret, or list all of a namespace: the HTTP status."""
-    status = lab.kube.exec(
-        CLERK,
-        f"""
-curl -s -o /dev/null -w '%{{http_code}}' --cacert {_TOKEN}/ca.crt \\
-  -H "Authorization: Bearer $(cat {_TOKEN}/token)" \\
-  https://kubernetes.default.svc/api/v1/namespaces/{namespace}/secrets/{name}
-""",
-    )
-    return int(status)
 
 
 def trace(lab: LabContext) -> list[dict[str, Any]]:
@@ -89,6 +41,20 @@ def clerk(lab: LabContext) -> str:
     return f"system:serviceaccount:{lab.namespace}:{CLERK}"
 
 
+def older_than_log(lab: LabContext) -> bool:
+    """Whether the pod clerk ran before the first row of the log was written."""
+    rows = trace(lab)
+    started = ((lab.kube.get("Pod", CLERK) or {}).get("status") or {}).get("startTime")
+    return bool(rows and started and started[:19] < rows[0]["when"])
+
+
+def rows_about_etcd(lab: LabContext) -> int:
+    """How many rows the log gets when the Secret ledger is read in etcd."""
+    before = len(found(lab, name=LEDGER))
+    ask_etcd(lab, {"key": etcd_key(lab, LEDGER)})
+    return len(found(lab, name=LEDGER)) - before
+
+
 def kubelet(lab: LabContext) -> str:
     """The node's name as the API server knows it."""
     return f"system:node:{lab.control_plane.node.name}"
@@ -97,16 +63,21 @@ def kubelet(lab: LabContext) -> str:
 @why.step(
     "Who read it?",
     minutes=4,
+    goals=[
+        "the API server has an audit policy: Secrets at level Metadata",
+        "the pod clerk was there before the log: nobody can tell what it read until then",
+        "now the log tells who got the Secret ledger, and when",
+        "and who was refused: the clerk, in kube-system",
+        "a list is told, but not what was in it",
+        "what a pod mounts is read by its node; the pod is not told",
+        "the log holds no value",
+    ],
     hints=[
-        "The Secret ledger, a pod clerk with a service account that may get and list Secrets "
-        "(`may_read_secrets(lab)`, `make_pod(lab, CLERK, account=CLERK)`). Let it read before "
-        "anything is logged: `ask(lab, lab.namespace, LEDGER)`, and count `trace(lab)`.",
-        "Then `lab.control_plane.set(audit=POLICY)`, and read in every way: the clerk gets the "
-        "ledger, lists the namespace, and is refused in kube-system; the pod mounter mounts the "
-        "ledger and reads the file; `ask_etcd(lab, {'key': etcd_key(lab, LEDGER)})` past the API.",
-        "Keep in `lab.notes['audit']`: before (rows of the log after the first read), told (the "
-        "row of the clerk's get: `found(lab, who=clerk(lab), verb='get', name=LEDGER)[-1]`), list "
-        "(the name in the row of its list) and etcd (how many rows reading etcd added).",
+        "`kubectl explain` does not know the audit Policy: it is a file on the node, no object in "
+        "the cluster. Its levels are None, Metadata, Request and RequestResponse.",
+        "Who, what, when, but no value: which of the levels? The resources of a rule are named "
+        "as in a Role. `lab apiserver --help` shows the way to the API server.",
+        "level: Metadata; resources: [secrets]; verbs: [get, list]; secretName: ledger",
     ],
 )
 def who_read_it(lab: LabContext) -> None:
@@ -132,41 +103,116 @@ def who_read_it(lab: LabContext) -> None:
     writes *before* it answers, with the identity of the pod, and can find an answer by its
     content (lab 01).
     """
-    lab.kube.apply(secret_manifest(lab, LEDGER, password=lab.secret(LEDGER)))
-    lab.kube.apply(may_read_secrets(lab))
-    lab.kube.apply(make_pod(lab, CLERK, account=CLERK))
-    lab.kube.wait_for_pod(CLERK)
-    ask(lab, lab.namespace, LEDGER)
-    noted: dict[str, Any] = {"before": len(trace(lab))}
-    print("rows about the first read:", noted["before"])
-
-    lab.control_plane.set(audit=POLICY)
-    # Two reads and a refusal by the API; a mount; and one past the API.
-    for namespace, name in ((lab.namespace, LEDGER), (lab.namespace, ""), (OTHER, "")):
-        print(f"clerk: {namespace}/{name or '(list)'}", ask(lab, namespace, name))
-    lab.kube.apply(make_pod(lab, MOUNTER, volume=LEDGER))
-    lab.kube.wait_for_pod(MOUNTER)
-    lab.kube.exec(MOUNTER, "sha256sum /secrets/password; sha256sum /secrets/password")
-    rows = len(found(lab, name=LEDGER))
-    ask_etcd(lab, {"key": etcd_key(lab, LEDGER)})
-    noted["etcd"] = len(found(lab, name=LEDGER)) - rows
-
-    for row in trace(lab):
-        if row["who"] in (clerk(lab), kubelet(lab)) and row["namespace"] in (lab.namespace, OTHER):
-            print("{when} {who} {verb} {namespace}/{name} {code}".format(**row))
-    noted["told"] = found(lab, who=clerk(lab), verb="get", name=LEDGER)[-1]
-    noted["list"] = found(lab, who=clerk(lab), verb="list", code=200)[-1]["name"]
-    lab.notes["audit"] = noted
+    lab.kubectl_apply("""
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: clerk}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: clerk}
+rules:
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list]  #? the clerk reads one Secret, and all of them
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: clerk}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: clerk}
+subjects: [{kind: ServiceAccount, name: clerk, namespace: $NAMESPACE}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: clerk}
+spec:
+  serviceAccountName: clerk
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+""")
+    lab.sh(r"""
+head -c 18 /dev/urandom | base64 | tr -d '\n' |
+  kubectl create secret generic ledger --from-file=password=/dev/stdin
+kubectl wait --for=condition=Ready pod/clerk --timeout=60s
+# A pod asks the API server with the token of its service account.
+ask() {
+  kubectl exec clerk -- sh -c 'cd /var/run/secrets/kubernetes.io/serviceaccount
+    curl -s -o /dev/null -w "%{http_code}\n" --cacert ca.crt \
+      -H "Authorization: Bearer $(cat token)" https://kubernetes.default.svc/api/v1/'$1
+}
+ask namespaces/$NAMESPACE/secrets/ledger
+docker exec $NODE sh -c 'cat /var/log/kubernetes-audit/audit.log 2>/dev/null | wc -l'
+""")
+    lab.sh(r"""
+# The flags --audit-policy-file and --audit-log-path of the API server, and a restart.
+lab apiserver --audit - <<EOF
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata #? who, what, when; no value
+  resources:
+  - group: ""
+    resources: [secrets] #?([secrets]) what is logged?
+- level: None
+EOF
+""")
+    lab.sh(r"""
+ask() {
+  kubectl exec clerk -- sh -c 'cd /var/run/secrets/kubernetes.io/serviceaccount
+    curl -s -o /dev/null -w "%{http_code}\n" --cacert ca.crt \
+      -H "Authorization: Bearer $(cat token)" https://kubernetes.default.svc/api/v1/'$1
+}
+# Two reads and a refusal by the API; and a mount.
+ask namespaces/$NAMESPACE/secrets/ledger
+ask namespaces/$NAMESPACE/secrets
+ask namespaces/kube-system/secrets
+kubectl apply -f - <<EOF
+apiVersion: v1
+kind: Pod
+metadata: {name: mounter}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    volumeMounts: [{name: secret, mountPath: /secrets, readOnly: true}]
+  volumes:
+  - name: secret
+    secret:
+      secretName: ledger #? the Secret that the pod mounts
+EOF
+kubectl wait --for=condition=Ready pod/mounter --timeout=60s
+kubectl exec mounter -- sh -c 'sha256sum < /secrets/password'
+""")
+    lab.sh(r"""
+# When, who, what, which Secret, with which answer.
+log() {
+  docker exec $NODE cat /var/log/kubernetes-audit/audit.log | jq -r 'select(
+      .user.username | test("clerk|system:node")) | [.stageTimestamp[:19], .user.username, .verb,
+    .objectRef.namespace, .objectRef.name // "(all)", .responseStatus.code] | @tsv' |
+    grep -e $NAMESPACE -e kube-system
+}
+log
+# Past the API server: etcd hands it out, and the log stays as it is.
+before=$(log | wc -l)
+printf '{"key": "%s"}' $(printf %s /registry/secrets/$NAMESPACE/ledger | base64) |
+  kubectl exec -i etcd-reader -- curl -sS --fail-with-body --cacert /pki/etcd/ca.crt \
+    --cert /pki/etcd/server.crt --key /pki/etcd/server.key \
+    https://127.0.0.1:2379/v3/kv/range -d @- | jq -r '.kvs[0].value' | base64 -d | wc -c
+echo "lines in the log before and after: $before, $(log | wc -l)"
+""")
 
 
 @who_read_it.check
 def _(lab: LabContext) -> None:
-    noted = lab.notes.get("audit", {})
-    expect(
-        noted.get("before") == 0,
-        "by default nobody can tell: the first read left no trace",
-        found=noted.get("before", "no lab.notes['audit']"),
-    )
     policy = lab.control_plane.current().audit or {}
     levels = [
         rule.get("level")
@@ -178,9 +224,14 @@ def _(lab: LabContext) -> None:
         "the API server has an audit policy: Secrets at level Metadata",
         found=levels or "no policy",
     )
+    expect(
+        older_than_log(lab),
+        "the pod clerk was there before the log: nobody can tell what it read until then",
+        hint="the pod clerk comes first, and reads once; then the policy",
+    )
     gets = found(lab, who=clerk(lab), verb="get", name=LEDGER, code=200)
     expect(
-        gets and noted.get("told") in gets,
+        gets,
         "now the log tells who got the Secret ledger, and when",
         found=gets[-1:] or "no such row",
         hint="the pod clerk must read it after the policy is there",
@@ -191,7 +242,7 @@ def _(lab: LabContext) -> None:
     )
     lists = found(lab, who=clerk(lab), verb="list", namespace=lab.namespace, code=200)
     expect(
-        lists and all(row["name"] == "" for row in lists) and noted.get("list") == "",
+        lists and all(row["name"] == "" for row in lists),
         "a list is told, but not what was in it",
         found=lists,
     )
@@ -203,16 +254,14 @@ def _(lab: LabContext) -> None:
         "what a pod mounts is read by its node; the pod is not told",
         found=sorted(readers),
     )
-    rows = len(found(lab, name=LEDGER))
+    password = password_of(lab, LEDGER)
     read = ask_etcd(lab, {"key": etcd_key(lab, LEDGER)})
     expect(
-        read and lab.secret(LEDGER).encode() in read[0]["value"],
+        password and read and password.encode() in read[0]["value"],
         "the Secret was just read in etcd, past the API server",
     )
-    expect(
-        len(found(lab, name=LEDGER)) == rows and noted.get("etcd") == 0,
-        "and no row tells of that",
-        found=len(found(lab, name=LEDGER)) - rows,
-    )
+    rows = rows_about_etcd(lab)
+    expect(rows == 0, "and no row tells of that", found=rows)
     log = str(lab.control_plane.audit_entries())
-    expect(lab.secret(LEDGER) not in log, "the log holds no value")
+    encoded = base64.b64encode(password.encode()).decode()
+    expect(password not in log and encoded not in log, "the log holds no value")

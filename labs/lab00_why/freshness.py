@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import json
-import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from harness import expect
 from harness.lab.api import CommandFailed, LabContext
-from harness.lab.kit.pods import env_sum, expect_running, file_sum, from_secret
-from labs.lab00_why.encoding import decoded, secret_manifest
+from harness.lab.kit.pods import env_sum, expect_running, file_sum
+from labs.lab00_why.encoding import password_of
 from labs.lab00_why.lab import why
-from labs.lab00_why.pods import FOLDER, SINGLE, deployment, make_pod
 
 NUDGE = "lab/nudge"
-ROTATING_PASSWORD = from_secret("PASSWORD", "rotating", "password")
-# So long after its start a pod has seen the last look that belongs to the start.
-SETTLED_SECONDS = 5
+FOLDER, SINGLE = "/secrets", "/single"
 # Kubelet looks after a pod each 60 to 90 seconds (its sync period and half of it at random).
 NATURAL_SECONDS = 150
 # What the cluster itself keeps are whole seconds.
 TOLERANCE = 2
+RESTARTED = "kubectl.kubernetes.io/restartedAt"
 
 
-def write_version(lab: LabContext, number: int) -> None:
-    """Write version `number` of the password into the Secret rotating."""
-    value = lab.secret(f"rotating-{number}")
-    lab.kube.apply(secret_manifest(lab, "rotating", password=value))
-
-
-def holder(lab: LabContext, name: str) -> Any:
-    """A pod that has the password three times: a variable, a volume, a file by subPath."""
-    return make_pod(lab, name, env=[ROTATING_PASSWORD], volume="rotating", single=True)
-
-
-def has_new_file(lab: LabContext, name: str) -> bool:
-    """Whether the file of the volume is the second version."""
-    new = lab.fingerprint(lab.secret("rotating-2"))
-    return file_sum(lab, name, f"{FOLDER}/password") == new
+def present(lab: LabContext) -> str:
+    """The SHA-256 of the password that the Secret rotating holds now."""
+    return lab.fingerprint(password_of(lab, "rotating"))
 
 
 def sums(lab: LabContext, name: str) -> dict[str, str]:
@@ -53,7 +38,8 @@ def sums(lab: LabContext, name: str) -> dict[str, str]:
 def stale(lab: LabContext) -> dict[str, int]:
     """How many places the two pods have the password in, and how many hold the old one."""
     found = [sum_ for name in ("patient", "nudged") for sum_ in sums(lab, name).values()]
-    return {"places": len(found), "stale": found.count(lab.fingerprint(lab.secret("rotating-1")))}
+    now = present(lab)
+    return {"places": len(found), "stale": sum(bool(sum_) and sum_ != now for sum_ in found)}
 
 
 def web_pod(lab: LabContext) -> str:
@@ -65,30 +51,22 @@ def web_pod(lab: LabContext) -> str:
     return ""
 
 
-def ready_seconds(lab: LabContext, name: str) -> float:
-    """For how many seconds a pod has been ready; 0 when it is not."""
-    status = (lab.kube.get("Pod", name) or {}).get("status") or {}
-    for condition in status.get("conditions") or []:
-        if condition["type"] == "Ready" and condition["status"] == "True":
-            since = datetime.fromisoformat(condition["lastTransitionTime"])
-            return (datetime.now(UTC) - since).total_seconds()
-    return 0
-
-
-def wait_until_settled(lab: LabContext, name: str) -> None:
-    """Wait until a pod is ready, and has been for so long that kubelet has turned away."""
-    # Kubelet may still be on its way back to an API server that was restarted.
-    lab.kube.wait_for_pod(name, timeout=120)
-    lab.wait_for(f"pod {name} to have settled", lambda: ready_seconds(lab, name) >= SETTLED_SECONDS)
-
-
 def seconds_to_restart(lab: LabContext) -> float:
-    """Restart the Deployment web; the seconds until its new pod is ready."""
-    started = time.monotonic()
-    rollout = f"kubectl -n {lab.namespace} rollout"
-    lab.run(f"{rollout} restart deployment web")
-    lab.run(f"{rollout} status deployment web --timeout=60s", timeout=70)
-    return round(time.monotonic() - started, 1)
+    """How long the Deployment web had no pod: from the order to restart until one was ready.
+
+    Told by the cluster alone: the order stands in the template, the pod keeps when it was ready.
+    """
+    workload = lab.kube.get("Deployment", "web") or {"spec": {"template": {"metadata": {}}}}
+    order = (workload["spec"]["template"]["metadata"].get("annotations") or {}).get(RESTARTED)
+    pod = lab.kube.get("Pod", web_pod(lab)) if web_pod(lab) else None
+    ready = [
+        datetime.fromisoformat(condition["lastTransitionTime"])
+        for condition in ((pod or {}).get("status") or {}).get("conditions") or []
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    ]
+    if not order or not ready:
+        return 0.0
+    return max((ready[0] - datetime.fromisoformat(order)).total_seconds(), 1.0)
 
 
 def patched(lab: LabContext, **change: Any) -> str:
@@ -118,14 +96,22 @@ def arrival(lab: LabContext, name: str) -> float:
 @why.step(
     "Change it, and wait",
     minutes=4,
+    goals=[
+        "the container of patient was never restarted",
+        "the file in the volume of nudged has the new value",
+        "the file in the volume of patient has the new value",
+        "the variable of patient is the old value",
+        "the subPath of patient is the old value",
+        "nobody annotated patient: that time is kubelet's own",
+        "the Deployment web was restarted: its variable has the new value",
+        "a change of its value is refused: it is immutable",
+    ],
     hints=[
-        "Make the pods first, change the Secret when they run, then look into them. Three places "
-        "in a pod: a variable, a volume at /secrets, one file by subPath as /single/password.",
-        "`write_version(lab, 1)`; the pods patient and nudged by `holder(lab, name)`; the "
-        "Deployment web with `env=[ROTATING_PASSWORD]`. Then `write_version(lab, 2)`; annotate "
-        "nudged with lab/nudge; wait for `has_new_file(lab, name)` of both.",
-        "The Secret frozen has `immutable: true`. Keep in `lab.notes['freshness']` the seconds: "
-        "volume (of patient), nudged and restart (`seconds_to_restart(lab)`), and `stale(lab)`.",
+        "`kubectl explain pod.spec.containers.volumeMounts` and `kubectl explain secret`. "
+        "Kubelet looks after a pod when the pod changes, and otherwise about once a minute.",
+        "One file of a volume is mounted by the field that names its path inside the volume. "
+        "Any annotation on a pod is a change of the pod.",
+        "subPath: password; kubectl annotate; kubectl rollout restart; immutable: true",
     ],
 )
 def env_volume_subpath(lab: LabContext) -> None:
@@ -152,64 +138,119 @@ def env_volume_subpath(lab: LabContext) -> None:
     An **immutable** Secret cannot be changed at all, by nobody, and not be made mutable
     again: a new password is a new Secret with a new name, and a new version of each pod.
     """
-    write_version(lab, 1)
-    lab.kube.apply(holder(lab, "patient"))
-    lab.kube.apply(holder(lab, "nudged"))
-    lab.kube.apply(deployment(lab, "web", env=[ROTATING_PASSWORD]))
-    frozen = secret_manifest(lab, "frozen", password=lab.secret("rotating-1"))
-    lab.kube.apply(frozen + "immutable: true\n")
-    wait_until_settled(lab, "patient")
-    wait_until_settled(lab, "nudged")
+    lab.sh(r"""
+head -c 18 /dev/urandom | base64 | tr -d '\n' |
+  kubectl create secret generic rotating --from-file=password=/dev/stdin
+for name in patient nudged; do kubectl apply -f - <<EOF
+apiVersion: v1
+kind: Pod
+metadata: {name: $name}
+spec:
+  automountServiceAccountToken: false
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: $APP_IMAGE
+    imagePullPolicy: IfNotPresent
+    command: [sleep, infinity]
+    env:
+    - name: PASSWORD
+      valueFrom: {secretKeyRef: {name: rotating, key: password}}
+    volumeMounts:
+    - {name: secret, mountPath: /secrets, readOnly: true}
+    - name: secret
+      mountPath: /single/password
+      subPath: password #? one file of the volume, and no other
+  volumes:
+  - name: secret
+    secret: {secretName: rotating}
+EOF
+done
+kubectl apply -f - <<EOF
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  strategy: {type: Recreate}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: app
+        image: $APP_IMAGE
+        imagePullPolicy: IfNotPresent
+        command: [sleep, infinity]
+        env:
+        - name: PASSWORD
+          valueFrom: {secretKeyRef: {name: rotating, key: password}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: frozen}
+immutable: true #? nobody can change it, not even back
+stringData: {password: $(head -c 18 /dev/urandom | base64)}
+EOF
+kubectl wait --for=condition=Ready pod/patient pod/nudged --timeout=120s
+kubectl rollout status deployment/web --timeout=60s
+# Kubelet looks at a new pod a few times; let that be over.
+sleep 5
+""")
+    lab.sh(
+        r"""
+# A new password. One of the pods is changed, too, so that kubelet looks after it.
+head -c 18 /dev/urandom | base64 | tr -d '\n' |
+  kubectl create secret generic rotating --from-file=password=/dev/stdin \
+    --dry-run=client -o yaml | kubectl replace -f -
+kubectl annotate pod nudged lab/nudge=now  #?(annotate) what changes a pod without a restart?
 
-    write_version(lab, 2)
-    changed = time.monotonic()
+new=$(kubectl get secret rotating -o jsonpath='{.data.password}' | base64 -d | sha256sum)
+has_new() { [[ $(kubectl exec $1 -- sh -c 'sha256sum < /secrets/password') = "$new" ]]; }
+SECONDS=0
+until has_new nudged; do sleep 0.5; done
+echo "nudged has the new file after $SECONDS seconds"
 
-    # One pod is changed, too, so that kubelet looks after it.
-    lab.run(f"kubectl -n {lab.namespace} annotate pod nudged {NUDGE}=now")
-    lab.wait_for("the file of nudged to change", lambda: has_new_file(lab, "nudged"))
-    seconds = {"nudged": round(time.monotonic() - changed, 1)}
+# Meanwhile: a restart, and two tries to change what is immutable.
+kubectl rollout restart deployment/web  #?(restart) a variable changes only with its process
+kubectl rollout status deployment/web --timeout=60s
+kubectl patch secret frozen --type=merge -p '{"stringData": {"password": "another"}}' || true
+kubectl patch secret frozen --type=merge -p '{"immutable": false}' || true
 
-    # Meanwhile: a restart, and two tries to change what is immutable.
-    seconds["restart"] = seconds_to_restart(lab)
-    print(patched(lab, stringData={"password": "another"}))
-    print(patched(lab, immutable=False))
-
-    # The other pod is left alone.
-    lab.wait_for(
-        "the file of patient to change",
-        lambda: has_new_file(lab, "patient"),
-        timeout=NATURAL_SECONDS,
-        every=0.5,
+# The other pod is left alone.
+until has_new patient || [ $SECONDS -gt 150 ]; do sleep 1; done
+echo "patient has the new file after $SECONDS seconds"
+echo "the new password, then file, variable and subPath of patient:"
+echo "$new"
+kubectl exec patient -- sh -c \
+  'sha256sum < /secrets/password; printf %s "$PASSWORD" | sha256sum; sha256sum < /single/password'
+""",
+        timeout=240,
     )
-    seconds["volume"] = arrival(lab, "patient")
-    lab.notes["freshness"] = {**seconds, **stale(lab)}
-    for what, value in seconds.items():
-        print(f"{what:8} {value} seconds")
 
 
 @env_volume_subpath.check
 def _(lab: LabContext) -> None:
-    secret = lab.kube.get("Secret", "rotating")
-    expect(
-        lab.fingerprint(decoded(secret)) == lab.fingerprint(lab.secret("rotating-2")),
-        "the Secret rotating has its second version",
-        found="another value" if secret else "no such Secret",
-    )
+    expect(lab.kube.get("Secret", "rotating"), "there is a Secret rotating")
     _check_pods(lab)
     _check_restart(lab)
     _check_frozen(lab)
 
 
 def _check_pods(lab: LabContext) -> None:
-    old, new = (lab.fingerprint(lab.secret(f"rotating-{number}")) for number in (1, 2))
-    names = {old: "the old value", new: "the new value", "": "nothing"}
-    noted = lab.notes.get("freshness", {})
-    for name, note in (("nudged", "nudged"), ("patient", "volume")):
+    new = present(lab)
+    old = ""
+    for name in ("nudged", "patient"):
         expect_running(lab, name)
         found = lab.kube.get("Pod", name) or {}
         restarts = found["status"]["containerStatuses"][0]["restartCount"]
         expect(restarts == 0, f"the container of {name} was never restarted", found=restarts)
         found_sums = sums(lab, name)
+        # The variable is what the container was started with, and both pods with the same.
+        old = old or found_sums["variable"]
+        names = {new: "the new value", old: "the old value", "": "nothing"}
         shown = {where: names.get(sum_, "another value") for where, sum_ in found_sums.items()}
         expect(
             found_sums["file"] == new,
@@ -218,18 +259,18 @@ def _check_pods(lab: LabContext) -> None:
             hint="wait up to 90 seconds, or annotate the pod nudged",
         )
         expect(
-            found_sums["variable"] == old, f"the variable of {name} is the old value", found=shown
+            found_sums["variable"] == old != new,
+            f"the variable of {name} is the old value",
+            found=shown,
+            hint="change the Secret rotating while the pods run",
         )
         expect(found_sums["subPath"] == old, f"the subPath of {name} is the old value", found=shown)
         took = arrival(lab, name)
         expect(
-            abs(took - noted.get(note, -100)) <= TOLERANCE,
-            f"how long the new file took to reach {name} was noted",
-            found={"noted": noted, "told by the link ..data": took},
-            hint="lab.notes['freshness'] = {'volume': s, 'nudged': s, 'restart': s, **stale(lab)}",
+            -TOLERANCE <= took <= NATURAL_SECONDS,
+            f"the link ..data of {name} tells when the new file came: after {took:.0f} seconds",
+            found=took,
         )
-    counted = {key: noted.get(key) for key in ("places", "stale")}
-    expect(counted == stale(lab), "how many places are stale was noted: four of six", found=counted)
     touched = (lab.kube.get("Pod", "patient") or {})["metadata"].get("annotations") or {}
     expect(NUDGE not in touched, "nobody annotated patient: that time is kubelet's own")
 
@@ -238,12 +279,10 @@ def _check_restart(lab: LabContext) -> None:
     name = web_pod(lab)
     expect(name, "the Deployment web has a pod that runs")
     expect(
-        env_sum(lab, name, "PASSWORD") == lab.fingerprint(lab.secret("rotating-2")),
-        "its variable has the new value: it was restarted",
-        hint=f"kubectl -n {lab.namespace} rollout restart deployment web",
+        env_sum(lab, name, "PASSWORD") == present(lab) and seconds_to_restart(lab) > 0,
+        "the Deployment web was restarted: its variable has the new value",
+        hint="kubectl rollout restart deployment/web",
     )
-    noted = lab.notes.get("freshness", {}).get("restart", 0)
-    expect(noted > 0, "what the restart cost was noted, in seconds", found=noted)
 
 
 def _check_frozen(lab: LabContext) -> None:

@@ -1,6 +1,6 @@
 """The people of lab 00: service accounts with exactly the rights that a step gives them.
 
-`may` grants, `as_account` asks the API server as that account (kubectl's `--as`: the same
+`as_account` asks the API server as that account (kubectl's `--as`: the same
 authorizer, the same answer as with the account's own token), `read_as` tells which Secrets'
 values it got that way. No value is shown.
 """
@@ -8,7 +8,7 @@ values it got that way. No value is shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from kubernetes import client
@@ -16,72 +16,10 @@ from kubernetes import client
 from harness.lab.api import REQUEST_SECONDS, CommandFailed, LabContext
 from labs.lab00_why.encoding import decoded, password_of
 
-RBAC = "rbac.authorization.k8s.io"
-
 
 def user(lab: LabContext, account: str) -> str:
     """The name by which the API server knows a service account of this lab."""
     return f"system:serviceaccount:{lab.namespace}:{account}"
-
-
-def may(
-    lab: LabContext,
-    account: str,
-    rules: Mapping[str, str],
-    *,
-    names: Sequence[str] = (),
-) -> None:
-    """A service account, a Role with `rules` and a RoleBinding, all three of one name.
-
-    `rules` maps a resource to its verbs: `{"pods": "get create"}`. `names` are the only
-    objects that they hold for (resourceNames).
-    """
-    only = {"resourceNames": list(names)} if names else {}
-    role = {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "Role",
-        "metadata": {"name": account},
-        "rules": [
-            {"apiGroups": [""], "resources": [resource], "verbs": verbs.split(), **only}
-            for resource, verbs in rules.items()
-        ],
-    }
-    lab.kube.apply(role)
-    _bind(lab, account, "Role", account)
-    resource, verbs = next(iter(rules.items()))
-    _wait_until_allowed(lab, account, verbs.split()[0], resource, names[0] if names else "")
-
-
-def is_bound_to(lab: LabContext, account: str, cluster_role: str) -> None:
-    """A service account that has, in this namespace, the rights of a ClusterRole."""
-    _bind(lab, account, "ClusterRole", cluster_role)
-    _wait_until_allowed(lab, account, "get", "pods")
-
-
-def _bind(lab: LabContext, account: str, kind: str, role: str) -> None:
-    metadata = {"name": account}
-    lab.kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-    lab.kube.apply(
-        {
-            "apiVersion": f"{RBAC}/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata,
-            "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
-            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": lab.namespace}],
-        }
-    )
-
-
-def _wait_until_allowed(
-    lab: LabContext, account: str, verb: str, resource: str, name: str = ""
-) -> None:
-    """The authorizer learns of a new role by a watch of its own: some milliseconds later."""
-    lab.wait_for(
-        f"the rights of {account} to count",
-        lambda: allowed(lab, account, verb, resource, name),
-        timeout=20,
-        every=0.05,
-    )
 
 
 def allowed(

@@ -1,7 +1,7 @@
 """The table "Why Vault": what each cell says, and the steps that prove it. No calls in here.
 
-A cell is a sentence with places for what was measured, filled from `lab.notes`. When the
-step that measures has not been done, there is nothing to fill in, and the cell says so
+A cell is a sentence with places for what was measured (labs.lab00_why.measured). When the
+step that leaves it has not been done, there is nothing to fill in, and the cell says so
 instead of claiming. The steps are named, not numbered, so that a step which moves keeps
 its links; a test fails when one disappears.
 """
@@ -30,7 +30,7 @@ HEADINGS = ("", "A Kubernetes Secret", "A secret in Vault")
 
 @dataclass(frozen=True)
 class Cell:
-    """What was measured (a format string over the notes), and the steps that prove it."""
+    """What was measured (a format string over the figures), and the steps that prove it."""
 
     says: str
     proof: tuple[str, ...]
@@ -179,7 +179,7 @@ ROWS = (
     Row(
         "Who has read it",
         Cell(
-            "By default nobody can tell: {elsewhere[events]} events, {audit[before]} lines of log. "
+            "By default nobody can tell: {elsewhere[events]} events, and no log. "
             "With an audit policy it is told who, but not what was in a list, nor which pod has "
             "mounted it; reading etcd left {audit[etcd]} lines.",
             ("00.who_read_it", "00.read_without_get"),

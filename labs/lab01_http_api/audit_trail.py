@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from harness import expect
 from harness.lab.api import Entry, LabContext
@@ -35,6 +36,12 @@ def visible_secrets(entries: Iterable[Entry], values: list[str]) -> int:
     """How many of the values stand anywhere in the log as they are."""
     texts = (json.dumps(entry) for entry in entries)
     return len({value for text in texts for value in values if value in text})
+
+
+@http_api.drawing("login")
+def login(lab: LabContext) -> Path:
+    """How the pod logged in and read."""
+    return draw_login(lab)
 
 
 @http_api.step(
@@ -100,7 +107,7 @@ echo $hash
 tail -n 500 $VAULT_AUDIT_LOG | grep -F "$hash" | jq -c 'select(.type == "response") | {
   time, path: .request.path, by: (.auth.metadata.service_account_name // .auth.display_name)}'
 """)
-    lab.show(draw_login(lab))
+    lab.draw("login")
 
 
 @read_the_audit_log.check

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness import expect
 from harness.lab.api import LabContext
 from labs.lab02_csi.drawing import draw_parts
@@ -15,6 +17,13 @@ ROLES = (
     "secretproviderclasspodstatuses-viewer-role",
     "secretprovidersyncing-role",
 )
+
+
+@csi.drawing("parts")
+def parts(lab: LabContext) -> Path:
+    """Who asks whom, from a pod's creation to its first container."""
+    picture = lab.folder / "who-does-what.png"
+    return draw_parts("From a pod with a csi volume to its first container", picture)
 
 
 @csi.step(
@@ -65,8 +74,7 @@ kubectl get csinode -o custom-columns='NODE:.metadata.name,DRIVERS:.spec.drivers
 kubectl get daemonset --all-namespaces
 kubectl api-resources --api-group=secrets-store.csi.x-k8s.io
 """)
-    picture = lab.folder / "who-does-what.png"
-    lab.show(draw_parts("From a pod with a csi volume to its first container", picture))
+    lab.draw("parts")
 
 
 @who_does_what.check

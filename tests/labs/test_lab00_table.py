@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,10 +13,12 @@ from IPython.core.formatters import DisplayFormatter
 
 from harness.base.errors import UsageError
 from harness.lab.catalog import all_labs, find_steps
+from harness.lab.context import LabContext
 from harness.notebook.render import render
-from harness.notebook.source import source_of
-from labs.lab00_why.table import show_table
+from labs.lab00_why.lab import why
+from labs.lab00_why.measured import QUESTIONS
 from labs.lab00_why.verdict import HERE, ROWS, Cell, Row, Verdict, link
+from tests.fakes.lab import make_world
 
 CELLS = {
     f"{row.topic}, {side}": cell
@@ -27,7 +30,7 @@ NOTES: dict[str, Any] = {
     "readers": {"list_gave": 1002},
     "freshness": {"volume": 1003.0, "restart": 1004, "stale": 1005, "places": 1006},
     "etcd": {"names": 1007},
-    "audit": {"before": 1010, "etcd": 1011},
+    "audit": {"etcd": 1011},
     "vault": {
         "place": {"readers": 2001, "seconds": 2002},
         "policies": {"own": 2003, "other": 2004, "later": 2005, "names": 2006, "values": 2007},
@@ -60,11 +63,11 @@ def test_every_cell_is_proved_by_steps_that_exist(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
-def test_every_cell_is_measured_by_a_step_that_it_names(cell: Cell) -> None:
+def test_every_figure_is_left_by_a_step_that_the_cell_names(cell: Cell) -> None:
     assert fields(cell), "a sentence without a figure is a claim"
-    here = [step for name in cell.proof if name.startswith("00.") for step in find_steps(name)[1]]
-    left = {key for step in here for key in source_of(step).leaves}
-    assert {name.partition("[")[0] for name in fields(cell)} <= left
+    for name in fields(cell):
+        step, _ = QUESTIONS[name.partition("[")[0]]
+        assert step in cell.proof, name
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.topic)
@@ -133,12 +136,15 @@ def test_brackets_in_a_cell_are_text_in_a_terminal() -> None:
     assert "[bold]1[/]" in str(Verdict({"x": 1}, (row,)))
 
 
-def test_a_notebook_gets_markdown_and_a_terminal_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_notebook_gets_markdown_and_a_terminal_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     verdict = Verdict(NOTES)
     formatter: Any = DisplayFormatter
     formats, _ = formatter().format(verdict)
     assert formats["text/markdown"] == verdict._repr_markdown_()
-    show_table(verdict)
+    monkeypatch.setitem(why.drawings, "table", lambda _: verdict)
+    LabContext(make_world(tmp_path, monkeypatch).lab().access, why).draw("table")
     assert capsys.readouterr().out.strip() == str(verdict).strip()
 
 
