@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from harness.base import process
-from harness.base.paths import CHECKOUT
+from harness.base.paths import CHECKOUT, INSTALLED
 from harness.base.process import CommandFailed
 from harness.base.redact import Secret, redact
 from harness.base.statefile import write_atomically
@@ -147,7 +148,9 @@ class Terminal:
 
     def shell_environment(self) -> dict[str, str]:
         """All variables of `./lab shell`, and a PATH with the environment's programs and `lab`."""
-        places = (str(self.access.programs), str(CHECKOUT), os.environ.get("PATH", ""))
+        # The command `lab` is in the checkout, or beside the Python of an installed package.
+        own = Path(sys.executable).parent if INSTALLED else CHECKOUT
+        places = (str(self.access.programs), str(own), os.environ.get("PATH", ""))
         return {
             **self.shell_variables(),
             **self.secret_variables(),
