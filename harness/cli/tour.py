@@ -138,6 +138,9 @@ class Tour:
             error.where = error.where or f"step {step.id}, {step.title}"
             raise
         seconds = time.monotonic() - started
+        if step.answer:
+            answer = Markdown(f"*The answer to the question above:* {step.answer}")
+            self.console.print(Padding(answer, (0, 2)), width=self._width())
         self.timings.append(Timing(step, seconds))
         self.console.print(Text(f"  {seconds:.1f}s", style="dim"))
 

@@ -17,6 +17,11 @@ class Question:
     answer: str
 
 
+def folded_answer(answer: str) -> str:
+    """Markdown with one folded answer."""
+    return f"<details><summary>Answer</summary>\n\n{answer}\n\n</details>"
+
+
 def folded(questions: Sequence[Question]) -> str:
     """Markdown with folded answers: <details> opens in JupyterLab and on a code host alike."""
     return "\n\n".join(

@@ -76,7 +76,8 @@ class Step:
     """One step of a lab. Make it with `@lab.step(...)`, not by hand.
 
     `minutes` is the time a learner needs, 0 when the author has not said. `goals` are the
-    sentences that an exercise states; the check says each of them. A `further` step may be
+    sentences that an exercise states; the check says each of them. `answer` is that to the question
+    which the text asks before a cell is run: folded in a notebook. A `further` step may be
     left out: no later step needs it. A step that only looks (`observe`) changes nothing, so
     its check needs not fail before it; without a check it asserts inside `do`.
     """
@@ -91,6 +92,7 @@ class Step:
     observe: bool
     minutes: int = 0
     goals: tuple[str, ...] = ()
+    answer: str = ""
     further: bool = False
     checks: Action | None = None
     undoes: Action | None = None
@@ -167,6 +169,7 @@ class Lab:
         *,
         minutes: int = 0,
         goals: Sequence[str] = (),
+        answer: str = "",
         hints: Sequence[str] = (),
         observe: bool = False,
         further: bool = False,
@@ -189,6 +192,7 @@ class Lab:
                 observe=observe,
                 minutes=minutes,
                 goals=tuple(goals),
+                answer=answer,
                 further=further,
             )
             if any(other.name == step.name for other in self.steps):

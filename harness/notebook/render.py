@@ -22,7 +22,7 @@ import nbformat
 from harness.base.paths import FILES
 from harness.lab.catalog import OWN, home, labs_in
 from harness.lab.gaps import GAP
-from harness.lab.questions import folded
+from harness.lab.questions import folded, folded_answer
 from harness.lab.steps import Lab, Step
 from harness.notebook.facts import facts
 from harness.notebook.source import Source, grouped_imports, source_of
@@ -198,6 +198,8 @@ def set_up(lab: Lab, sources: list[Source]) -> str:
 def _step_cells(step: Step, source: Source, exercise: bool) -> list[Any]:
     cell_id = step.id.replace(".", "-")
     why = f"## Step {step.number}: {step.title}\n\n{about(step)}{step.why}".rstrip()
+    if step.answer:
+        why += f"\n\n{folded_answer(step.answer)}"
     code = source.code
     # There is nothing to solve in a step that only looks: its code is its check.
     if exercise and not step.observe:

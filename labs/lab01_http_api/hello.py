@@ -16,6 +16,8 @@ from labs.lab01_http_api.lab import http_api
         "plain HTTP was turned away: this port speaks TLS only",
         "with another CA curl refused to go on (status 60: not verified)",
     ],
+    answer="Status 400, and a sentence: the client sent an HTTP request to an HTTPS server. Vault "
+    "does not read a token that comes without TLS, but it has been on the wire by then.",
     hints=[
         "`kubectl describe pod app` says why a pod does not start. What did each request bring? "
         "`kubectl exec app -- cat /memory/health.json /memory/plain /memory/wrong-ca`.",

@@ -26,6 +26,8 @@ KEPT = "/memory/gone.jwt"
         "the token of a deleted pod: refused by the kubernetes method (TokenReview)",
         "the same token: accepted by the jwt method until it expires",
     ],
+    answer="kubernetes answers 403: its TokenReview asks the API server, and the pod is gone. jwt "
+    "answers 200: it looks at the signature and the time alone.",
     hints=[
         "Can anybody fetch the keys? `kubectl auth can-i get /openid/v1/jwks "
         "--as=system:anonymous --as-group=system:unauthenticated`. What does the method know? "

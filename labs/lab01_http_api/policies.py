@@ -24,6 +24,8 @@ from labs.lab01_http_api.lab import http_api
         "the team may list its folder",
         "lab01-trap, without data/, gives 403 for the same secret",
     ],
+    answer="403. The policy names the path without `data/`, which is not the path that the API "
+    "has.",
     hints=[
         "A policy names the path of the request, without /v1/. Which path did step 2 write the "
         "secret to? `vault policy read $NAMESPACE-app` shows what you wrote.",

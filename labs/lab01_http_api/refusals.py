@@ -34,6 +34,8 @@ WORDS = {
         "the powerless reviewer may still not review",
         "a Vault token was refused after it had revoked itself",
     ],
+    answer="403. The signature is good and the time is not up, but the TokenReview says that the "
+    "pod is gone.",
     hints=[
         "Read what Vault says in each answer: the same status with another text is another "
         "mistake. `kubectl create token ACCOUNT --audience=vault` makes a token for any account.",

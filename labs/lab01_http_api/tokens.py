@@ -23,6 +23,8 @@ TOKEN = "auth/token"  # noqa: S105 # the path of the token store
         "a child was refused after its parent was revoked",
         "a periodic token was renewed: it has no maximum",
     ],
+    answer="Two minutes at the very most, less what has gone by: no token outlives its "
+    "`explicit_max_ttl`, whatever it asks for. Vault says so in `warnings`.",
     hints=[
         "What has a token left? Ask auth/token/lookup-self with that token in the header. The "
         "answer to renew-self has `warnings` when you asked for too much.",

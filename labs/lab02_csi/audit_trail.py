@@ -50,6 +50,8 @@ def metrics_address(lab: LabContext) -> str:
         "each class read the path once at the mount and once at a rotation",
         "every volume of a pod that is gone was unmounted",
     ],
+    answer="Two logins: two of the three classes say the same about Vault and share one. One read "
+    "for each path of a class at the mount, and one more at the rotation.",
     hints=[
         "VAULT_AUDIT_LOG is the file of Vault's audit log; `grep watched $VAULT_AUDIT_LOG | "
         "tail -1` shows one line of it.",

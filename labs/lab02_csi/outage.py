@@ -37,6 +37,8 @@ def failed_rotations(lab: LabContext, name: str) -> list[str]:
         "it had a password all the time: first the old one, then the new one",
         "the new pod waited: its event names the address that did not answer",
     ],
+    answer="Only the new one. The pod that runs keeps its files, and no event tells of the "
+    "rotations that fail.",
     hints=[
         "`kubectl get pods` and `kubectl describe pod during` while the door is shut; "
         "`kubectl logs before` is what the application saw, second by second.",

@@ -40,6 +40,8 @@ def refused_for(lab: LabContext, name: str) -> str:
         "Vault's audit log has it, too: service account name not authorized",
         "Vault's audit log has it, too: namespace not authorized",
     ],
+    answer="`ContainerCreating`, for all of them: the containers never start, and the reason is in "
+    "the events.",
     hints=[
         "`kubectl describe pod NAME`, at its end: an event FailedMount with the whole reason.",
         "The manifest holds everything that can be wrong: the account and the volume in the pod, "

@@ -34,6 +34,8 @@ def ask_agent(lab: LabContext, path: str) -> dict[str, object]:
         "what the role does not allow is refused through the agent, too",
         "the file /vault/secrets/token holds a token of the service account app",
     ],
+    answer="403, as from Vault itself: the agent passes the request on with its own token, and the "
+    "policy decides.",
     hints=[
         "`kubectl logs door -c vault-agent` says whether the agent listens, and at which address.",
         "Two annotations: one enables the cache and with it the listener, the other one injects "

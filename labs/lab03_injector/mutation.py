@@ -36,6 +36,8 @@ from labs.lab03_injector.trust import way_in
         "the application started after vault-agent-init had ended well",
         "and found the password of Vault in its file",
     ],
+    answer="Two, of one that you wrote: the application and the agent beside it. The init "
+    "container is not counted.",
     hints=[
         "`kubectl describe pod web` shows the annotations as they were stored, and what the agents "
         "are waiting for.",

@@ -75,6 +75,7 @@ def repair(lab: LabContext) -> None:
         "the injector is back with its two pods",
         "and pods get their agent again",
     ],
+    answer="Yes. The ReplicaSet tries again and again; its events tell of the refusals meanwhile.",
     hints=[
         "`kubectl describe replicaset -l app=innocent` shows, as events, what the API server said "
         "about its pods.",

@@ -62,6 +62,8 @@ def denied_pods(lab: LabContext) -> dict[str, Object]:
         "and the refused read of a path that the policy does not name",
         "misplaced: its pod runs without vault-agent, and nothing complained",
     ],
+    answer="Only those that the webhook itself finds wrong. All the others are accepted, and their "
+    "pods wait in `Init`: the agent's log has the status that Vault answered.",
     hints=[
         "A pod that waits says nothing itself: `kubectl logs NAME -c vault-agent-init` does.",
         "`kubectl annotate --local` and `kubectl patch --local` change the YAML that they read, "

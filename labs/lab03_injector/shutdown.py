@@ -56,6 +56,8 @@ def revoked_themselves(lab: LabContext) -> set[str]:
         "no token of the role leaver is left",
         "the token of leaker has outlived its pod",
     ],
+    answer="The one of `leaker`. The agent of `leaver` has revoked its token; the other token "
+    "lives on until its time is up.",
     hints=[
         "`vault list auth/token/accessors` names all living tokens without showing one; "
         "`vault token lookup -accessor ...` says whose it is, in `meta`.",

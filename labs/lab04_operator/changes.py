@@ -49,6 +49,7 @@ def seen(lab: LabContext) -> list[str]:
         "it sees only the second one now",
         "the resource says so, too, in its condition RolloutRestart",
     ],
+    answer="In turn for a moment, while both pods serve. Then the second one only.",
     hints=[
         "`kubectl explain vaultstaticsecret.spec.rolloutRestartTargets`. `kubectl logs watcher | "
         "uniq -c` shows what the service has answered.",

@@ -86,6 +86,8 @@ def expect_working(lab: LabContext) -> None:
         "and the database knows the application by the present user",
         "Vault's audit log has a renewal of this very lease",
     ],
+    answer="The same user and the same password: to renew a lease prolongs its life and changes "
+    "nothing else.",
     hints=[
         "`kubectl explain vaultdynamicsecret.spec`. `kubectl events --for "
         "vaultdynamicsecret/orders` shows each renewal.",

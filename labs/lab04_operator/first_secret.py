@@ -42,6 +42,7 @@ OWNER_LABELS = {
         "its only owner is the VaultStaticSecret",
         "Vault's audit log names the service account shop as the reader, nobody else",
     ],
+    answer="Three: one for each field, and `_raw` with the whole answer of Vault.",
     hints=[
         "`kubectl explain vaultstaticsecret.spec` describes each field; `kubectl describe "
         "vaultstaticsecret app` shows conditions and events.",

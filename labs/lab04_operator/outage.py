@@ -32,6 +32,7 @@ from labs.lab04_operator.two_vaults import paid, second_vault
         "meanwhile a change in the first Vault arrived",
         "what changed in the second one arrived after it was unsealed",
     ],
+    answer="Yes: it needs the Secret, and the Secret is still there. It is only not refreshed.",
     hints=[
         "`kubectl events --for vaultstaticsecret/pay-jwt` shows what the operator was told. "
         "`docker ps -a` shows the container of the second Vault.",

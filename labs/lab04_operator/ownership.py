@@ -118,6 +118,8 @@ def _(lab: LabContext) -> None:
         "and holds Vault's data, nothing of what was there",
         "thief is refused: not the owner of the destination Secret",
     ],
+    answer="Only `taken`. `untouched` is refused because somebody else made the Secret, `thief` "
+    "because another resource owns it.",
     hints=[
         "`kubectl explain vaultstaticsecret.spec.destination.overwrite`. The events of the three "
         "resources say which one was refused.",

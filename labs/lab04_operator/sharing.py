@@ -25,6 +25,8 @@ def team(lab: LabContext) -> str:
         "and holds what Vault holds",
         "for Vault it was the account team of their namespace that read it",
     ],
+    answer="That of the account in the consumer's namespace, `lab04-team/team`. The VaultAuth is "
+    "shared, the identity is not.",
     hints=[
         "`kubectl explain vaultauth.spec.allowedNamespaces`. `kubectl -n lab04-team describe "
         "vaultstaticsecret team` says what is missing.",

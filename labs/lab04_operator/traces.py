@@ -27,6 +27,7 @@ def readers(lab: LabContext) -> set[str]:
         "the password that only Vault should know lies in etcd's files as it is",
         "a value that was never stored is not found there",
     ],
+    answer="In at least one, as it is; and the other value in none.",
     hints=[
         "The operator polls every few seconds: wait a moment, and look again.",
         "When the password is not in etcd's files, etcd is encrypted at rest: good for you. This "

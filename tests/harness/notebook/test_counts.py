@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.lab.catalog import all_labs
-from harness.lab.steps import Step
+from harness.lab.steps import Lab, Step
 from harness.notebook.render import render
 from harness.notebook.source import source_of
 
@@ -126,3 +126,21 @@ def test_what_an_exercise_gives_has_a_meaning() -> None:
 def test_labs_00_to_04_are_exempt_from_nothing() -> None:
     exempt = IMPORTS | SILENT | NOTES | GIVEN
     assert {name for name in exempt if name[:2] < "05"} == set()
+
+
+ASKS = re.compile(r"Before you run (?:it|the)")
+
+
+def test_a_question_before_a_cell_has_a_folded_answer() -> None:
+    for step, text in exercise_cells("why"):
+        asked = bool(ASKS.search(step.why))
+        assert asked == bool(step.answer), step.id
+        assert text.count("<details><summary>Answer</summary>") == asked, step.id
+
+
+@pytest.mark.parametrize(
+    "lab", [lab for lab in all_labs() if lab.number in ("01", "02", "03", "04")]
+)
+def test_every_third_step_or_so_asks_before_it_shows(lab: Lab) -> None:
+    way = [step for step in lab.steps if not step.further and not step.observe]
+    assert sum(bool(step.answer) for step in lab.steps) * 4 >= len(way)
