@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,13 +79,14 @@ def bring_up(
     needs: tuple[str, ...] = (),
     kubernetes: str | None = None,
     new_vault: bool = False,
+    kubeconfig: Path | None = None,
 ) -> Access:
     """Bring the environment up with progress shown; return how to reach it."""
     from harness.base.progress import reporting
     from harness.environment.environment import Options
 
     with reporting() as progress:
-        options = Options(supply, flavour, port, needs, kubernetes, new_vault)
+        options = Options(supply, flavour, port, needs, kubernetes, new_vault, kubeconfig)
         return environment(name).up(options, progress)
 
 

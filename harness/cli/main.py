@@ -62,12 +62,16 @@ def up(
         bool,
         typer.Option("--new-vault", help="Remove Vault with everything in it; make a new one."),
     ] = False,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a kind cluster that you bring along (docs/ci.md)."),
+    ] = None,
 ) -> None:
     """Bring the environment up, or repair it; with what the named labs need."""
     from harness.lab import catalog
 
     needs = dict.fromkeys(need for lab in labs or () for need in catalog.find_lab(lab).needs)
-    bring_up(env, supply, vault, vault_port, tuple(needs), kubernetes, new_vault)
+    bring_up(env, supply, vault, vault_port, tuple(needs), kubernetes, new_vault, kubeconfig)
 
 
 @app.command()
@@ -201,9 +205,11 @@ def down(
 ) -> None:
     """Remove the environment: containers, network, volumes, state."""
     from harness.environment.environment import Environment, existing
+    from harness.session.brought import leave
     from harness.supply.engine import dockerd
 
     for name in existing() if everything else [env]:
+        leave(Environment(name))
         removed = Environment(name).down()
         for line in removed:
             messages.print(f"removed {line}", style="dim", markup=False)

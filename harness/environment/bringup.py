@@ -18,12 +18,12 @@ from docker.errors import NotFound
 
 from harness import integrations
 from harness.base import tasks
-from harness.base.errors import UsageError
+from harness.base.errors import EnvironmentLacks, UsageError
 from harness.base.network import free_port, outside_service, port_is_free
 from harness.base.paths import clusters
 from harness.base.progress import Progress
 from harness.clients.kube import Kube
-from harness.environment import owner, parts
+from harness.environment import brought, owner, parts
 from harness.environment.layout import DEFAULT_FLAVOUR, EnvironmentLayout, flavour_of
 from harness.environment.record import EnvironmentRecord
 from harness.supply import kubernetes
@@ -51,6 +51,8 @@ class Options:
     needs: tuple[str, ...] = ()
     kubernetes: str | None = None
     new_vault: bool = False
+    # Of a cluster that the person brings along.
+    kubeconfig: Path | None = None
 
 
 class BringUp:
@@ -85,6 +87,7 @@ class BringUp:
     def _decide(self) -> EnvironmentRecord:
         layout, options = self.layout, self.options
         record = layout.record
+        self._look_at_cluster(record)
         flavour = options.flavour or (record.flavour if record else DEFAULT_FLAVOUR)
         flavour_of(flavour)
         if record and flavour != record.flavour and not options.new_vault:
@@ -121,6 +124,31 @@ class BringUp:
         decided.write(layout.folder)
         return decided
 
+    def _look_at_cluster(self, record: EnvironmentRecord | None) -> None:
+        """See whether the labs can use the cluster that is brought along, if one is."""
+        layout, options = self.layout, self.options
+        needs = (*(record.needs if record else ()), *options.needs)
+        if options.kubeconfig and record and not layout.brought:
+            raise UsageError(
+                f"environment {layout.name} has a cluster of its own",
+                hint="another name for the one that you bring along: --env NAME",
+            )
+        if not options.kubeconfig and not layout.brought:
+            return
+        brought.require_possible(needs)
+        if options.kubernetes:
+            raise UsageError(
+                "a cluster that is brought along has its Kubernetes already",
+                hint="leave --kubernetes out",
+            )
+        if options.kubeconfig:
+            # The engine that the cluster's nodes run on must be there, and is not started.
+            if self.found is None:
+                raise EnvironmentLacks(
+                    "no container engine answers", hint="start the one that the cluster runs on"
+                )
+            brought.adopt(options.kubeconfig, layout.folder, layout.name, needs)
+
     def _provide(self) -> None:
         record = self.record
         supply, self.provided = parts.provide(
@@ -130,6 +158,7 @@ class BringUp:
             self.progress,
             [record.kubernetes],
             self.found,
+            cluster=self.layout.brought is None,
         )
         why = f"{supply.name}: {supply.why}"
         self._write(why=why, provided=tuple(self.provided.values()))
@@ -147,6 +176,8 @@ class BringUp:
                 link.symlink_to(part.path)
 
     def _network(self) -> None:
+        if self.layout.brought:
+            return
         client = engine.client()
         try:
             client.networks.get(self.layout.network)
@@ -164,20 +195,32 @@ class BringUp:
 
     def _start_cluster(self) -> str:
         cluster, log = self.layout.cluster, self.layout.folder / "kind.log"
-        kind, kubectl = _path(self.provided[parts.KIND]), _path(self._of_cluster("kubectl"))
         self.progress.start("cluster", f"kind cluster {cluster.name}")
         config = clusters() / "kind" / "default.yaml"
-        made = cluster.up(kind, kubectl, self._of_cluster("node").image, config, log)
+        made = False
+        if self.layout.brought:
+            cluster.wait_ready()
+        else:
+            kind, kubectl = _path(self.provided[parts.KIND]), _path(self._of_cluster("kubectl"))
+            made = cluster.up(kind, kubectl, self._of_cluster("node").image, config, log)
         for_pods = integrations.images_for_pods(self.record.needs) | {_LAB_IMAGE}
         wanted = [part.image for part in self.provided.values() if part.part in for_pods]
-        node_images = cluster.images()
-        if made:
-            node_images.adopt(wanted)
-        lacking = node_images.lacks(wanted)
-        if lacking:
-            self.progress.update("cluster", f"loading images: {', '.join(lacking)}")
-            node_images.load(lacking)
+        for node_images in cluster.images():
+            if made:
+                node_images.adopt(wanted)
+            lacking = node_images.lacks(wanted)
+            if lacking:
+                self.progress.update("cluster", f"loading images: {', '.join(lacking)}")
+                node_images.load(lacking)
+        if self.layout.brought:
+            self._make_namespaces()
+            return "brought along, ready"
         return "created, ready" if made else "was running"
+
+    def _make_namespaces(self) -> None:
+        for name in sorted(brought.namespaces(self.record.needs)):
+            document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+            self._kube(name).apply(document)
 
     def _of_cluster(self, name: str) -> Provided:
         return self.provided[kubernetes.part_name(name, self.record.kubernetes)]

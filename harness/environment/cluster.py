@@ -95,9 +95,9 @@ class Cluster:
         """The node's container, or None when there is none."""
         return engine.container(self.node_name)
 
-    def images(self) -> NodeImages:
-        """What the node has of the engine's images."""
-        return NodeImages(self.node_name, self._loaded)
+    def images(self) -> list[NodeImages]:
+        """What each node has of the engine's images."""
+        return [NodeImages(self.node_name, self._loaded)]
 
     def wait_ready(self) -> None:
         """Wait until the node is Ready and the cluster's DNS answers."""

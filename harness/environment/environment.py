@@ -23,7 +23,7 @@ from harness.base.labels import ENVIRONMENT_LABEL
 from harness.base.paths import existing, keep_out_of_git, state_root
 from harness.base.progress import Progress
 from harness.clients.vault import VaultUnreachable
-from harness.environment import owner
+from harness.environment import brought, owner
 from harness.environment.bringup import VAULT_POD_ADDR, BringUp, Options
 from harness.environment.layout import DEFAULT, EnvironmentLayout
 from harness.lab.access import Access
@@ -120,15 +120,20 @@ class Environment(EnvironmentLayout):
         self._require_own()
         removed: list[str] = []
         with self._locked(), contextlib.closing(engine.client()) as client:
+            network = None if self.brought else self.network
+            if self.brought:
+                programs = self.folder / "bin"
+                removed += brought.remove_from(self.cluster, self.name, programs)
             for container in self._containers(client):
                 container.remove(force=True, v=True)
                 removed.append(f"container {container.name}")
             for volume in client.volumes.list(filters=self._mine):
                 volume.remove(force=True)
                 removed.append(f"volume {volume.name}")
-            with contextlib.suppress(NotFound):
-                client.networks.get(self.network).remove()
-                removed.append(f"network {self.network}")
+            if network:
+                with contextlib.suppress(NotFound):
+                    client.networks.get(network).remove()
+                    removed.append(f"network {network}")
             shutil.rmtree(self.folder)
             removed.append(f"state folder {self.folder.name}")
         return removed
@@ -142,7 +147,7 @@ class Environment(EnvironmentLayout):
         return {"label": f"{ENVIRONMENT_LABEL}={self.name}"}
 
     def _containers(self, client: docker.DockerClient) -> list[Container]:
-        node = self.cluster.node()
+        node = None if self.brought else self.cluster.node()
         return client.containers.list(all=True, filters=self._mine) + ([node] if node else [])
 
     def _is_in_engine(self) -> bool:
@@ -151,7 +156,7 @@ class Environment(EnvironmentLayout):
             return bool(
                 self._containers(client)
                 or client.volumes.list(filters=self._mine)
-                or client.networks.list(names=[self.network])
+                or (not self.brought and client.networks.list(names=[self.network]))
             )
 
     @property

@@ -13,6 +13,7 @@ import re
 from harness.base.errors import UsageError
 from harness.base.labels import CLUSTER_PREFIX, labels_of, network_of
 from harness.base.paths import state_root
+from harness.environment.brought import Brought, BroughtCluster
 from harness.environment.cluster import Cluster
 from harness.environment.record import EnvironmentRecord
 from harness.servers.flavours import FLAVOURS, Flavour
@@ -35,8 +36,24 @@ class EnvironmentLayout:
             )
         self.name = name
         self.folder = state_root() / name
-        self.network = network_of(name)
-        self.cluster = Cluster(CLUSTER_PREFIX + name, self.folder, self.network)
+
+    @property
+    def brought(self) -> Brought | None:
+        """The cluster that a person brought along, None when it is the environment's own."""
+        return Brought.read(self.folder)
+
+    @property
+    def network(self) -> str:
+        """The engine's network of the cluster and of the servers beside it."""
+        brought = self.brought
+        return brought.network if brought else network_of(self.name)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster: the environment's own, or the one that was brought along."""
+        if brought := self.brought:
+            return BroughtCluster(brought, self.folder)
+        return Cluster(CLUSTER_PREFIX + self.name, self.folder, self.network)
 
     @property
     def record(self) -> EnvironmentRecord | None:

@@ -28,11 +28,14 @@ def provide(
     progress: Progress,
     releases: Iterable[str] = (),
     found: Engine | None = None,
+    *,
+    cluster: bool = True,
 ) -> tuple[Supply, Mapping[str, Provided]]:
     """The parts of environments with these Vault flavours and integrations, and their supply.
 
     `option` is a supply's name, or "auto". `releases` are those of Kubernetes, the default
-    without any. `found` is the engine that the caller has looked for. Raises UsageError for an
+    without any. `found` is the engine that the caller has looked for. A `cluster` is made of parts
+    as well, unless a person brings one along. Raises UsageError for an
     unknown one, EnvironmentLacks when no engine or no supply can serve here, and the errors of a
     build or a download.
     """
@@ -40,9 +43,9 @@ def provide(
     of_clusters = [
         kubernetes.part_name(name, release)
         for release in tuple(releases) or (kubernetes.default(),)
-        for name in (kubernetes.KUBECTL, kubernetes.NODE)
+        for name in (kubernetes.KUBECTL, *((kubernetes.NODE,) if cluster else ()))
     ]
-    wanted = (KIND, *of_clusters, *of_flavours, "app")
+    wanted = (*((KIND,) if cluster else ()), *of_clusters, *of_flavours, "app")
     installed = tuple(needs)
     built, fetched = (
         list(dict.fromkeys((*wanted, *integrations.parts_of(installed, upstream=online))))

@@ -48,6 +48,9 @@ class SessionEnvironment:
     def close(self) -> None:
         """Remove the environment if this run made it and nobody asked to keep it."""
         if self._made and not self._config.option.lab_keep:
+            from harness.session.brought import leave
+
+            leave(self._made)
             self._made.down()
         self._made = None
 
@@ -73,6 +76,7 @@ class SessionEnvironment:
             flavour=option.lab_vault,
             needs=needs,
             kubernetes=option.lab_kubernetes,
+            kubeconfig=option.lab_kubeconfig,
         )
         with shown, reporting() as progress:
             access = environment.up(options, progress)

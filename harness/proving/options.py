@@ -49,6 +49,13 @@ def add(parser: pytest.Parser) -> None:
         help="which Kubernetes (default: the first, or what the environment has)",
     )
     option(
+        "--lab-kubeconfig",
+        default=None,
+        type=Path,
+        metavar="FILE",
+        help="of a kind cluster that is brought along, for labs 01 to 05",
+    )
+    option(
         "--lab-only",
         action="append",
         default=[],

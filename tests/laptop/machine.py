@@ -52,8 +52,9 @@ from harness.environment.environment import Environment
 from harness.supply import surroundings
 surroundings.settle()
 cluster = Environment("lab").cluster
-cluster.images().load(sys.argv[1:])
-assert cluster.images().lacks(sys.argv[1:]) == []
+(node,) = cluster.images()
+node.load(sys.argv[1:])
+assert node.lacks(sys.argv[1:]) == []
 print(cluster.node_name)
 """
 

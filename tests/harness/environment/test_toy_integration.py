@@ -84,7 +84,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(engine, "find", lambda: "an engine")
 
     def provide(
-        _option: str, _flavours: list[str], needs: list[str], *_: object
+        _option: str, _flavours: list[str], needs: list[str], *_: object, **__: object
     ) -> tuple[Any, dict[str, Provided]]:
         names = ["kind", "kubectl", "node", "vault", "app", *integrations.parts_of(needs)]
         found = {

@@ -116,6 +116,8 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
     removed: list[str] = []
 
     class Environment:
+        brought = None
+
         def __init__(self, name: str) -> None:
             self.name = name
             self.record: EnvironmentRecord | None = None
@@ -134,6 +136,7 @@ def test_what_a_lab_needs_is_installed_when_it_is_first_asked_for(
         "lab_supply": "auto",
         "lab_vault": None,
         "lab_kubernetes": None,
+        "lab_kubeconfig": None,
         "lab_fresh": False,
         "lab_keep": False,
     }
@@ -153,6 +156,8 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, existed: bool, keep: bool
 ) -> None:
     class Environment:
+        brought = None
+
         def __init__(self, name: str) -> None:
             self.record = EnvironmentRecord("vault", 1, "auto") if existed else None
 
@@ -168,6 +173,7 @@ def test_an_environment_stays_that_was_there_before_or_is_to_be_kept(
         "lab_supply": "auto",
         "lab_vault": None,
         "lab_kubernetes": None,
+        "lab_kubeconfig": None,
         "lab_fresh": False,
         "lab_keep": keep,
     }
