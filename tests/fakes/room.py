@@ -1,7 +1,12 @@
-"""A room mirror of two small made-up parts: a program and an image, as they lie in the cache."""
+"""A room mirror of two small made-up parts: a program and an image, as they lie in the cache.
+
+As a program (`python -m tests.fakes.room`) it is one machine of a room: `serve ADDRESS PORT` or
+`take URL FINGERPRINT`, with the cache and the state folder of its environment variables.
+"""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,11 +14,13 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
+from harness.base.errors import LabError
+from harness.base.wait import pause
 from harness.supply.base import Provided, find_part
 from harness.supply.bundle import format as form
 from harness.supply.bundle import wheels
 from harness.supply.bundle.front import wheels_folder
-from harness.supply.mirror import client, front, index, room
+from harness.supply.mirror import client, front, index, room, server
 from harness.supply.mirror.room import Room
 from harness.supply.offline.cache import Cache
 from harness.supply.offline.supply import OfflineSupply
@@ -22,6 +29,8 @@ from tests.fakes.progress import Silent
 ENTRIES = {"vault": "0123456789abcdef", "vault_image": "fedcba9876543210"}
 PARTS = ("vault", "vault-cli")
 WHEEL = "some-1.0-py3-none-any.whl"
+# A transfer of this size takes about a second and a half.
+SLOW_SIZE, SLOW_SECONDS = 6_000_000, 0.03
 
 
 def entries(_: OfflineSupply, parts: Iterable[str]) -> dict[str, str]:
@@ -67,13 +76,13 @@ def prepare(size: int = 100_000, *, clone: bool = False) -> Room:
 @contextmanager
 def serving(made: Room, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """The URL of a server of `made` that runs for the block."""
-    with room.serving(made.paths, address) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    with room.serving(made.paths, address) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
-            yield room.url_of((address[0], server.server_address[1]))
+            yield room.url_of((address[0], running.server_address[1]))
         finally:
-            server.shutdown()
+            running.shutdown()
             thread.join()
 
 
@@ -88,3 +97,42 @@ def bring(progress: Silent | None = None) -> None:
     joined = index.joined()
     assert joined
     client.bring(joined, "offline", PARTS, PARTS, progress or Silent())
+
+
+def _serve(address: str, port: str) -> None:
+    """Serve, slowly enough for a transfer to be interrupted in the middle."""
+    pieces = server._pieces
+
+    def slow(source: bytes | Path, start: int, end: int) -> Iterator[bytes]:
+        for chunk in pieces(source, start, end):
+            if isinstance(source, Path) and source.suffix == ".zst":
+                pause(SLOW_SECONDS)
+            yield chunk
+
+    made = prepare(SLOW_SIZE)
+    with (
+        mock.patch.object(server, "_pieces", slow),
+        room.serving(made.paths, (address, int(port))) as running,
+    ):
+        print(f"SHA256:{room.certificates()}", flush=True)
+        running.serve_forever()
+
+
+def _take(url: str, fingerprint: str) -> None:
+    join(url, fingerprint)
+    bring()
+
+
+def main(words: list[str]) -> int:
+    """One machine of a room; returns the exit code."""
+    with mock.patch.object(OfflineSupply, "entries", entries):
+        try:
+            {"serve": _serve, "take": _take}[words[0]](*words[1:])
+        except LabError as error:
+            print(error, file=sys.stderr)
+            return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
