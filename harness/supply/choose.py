@@ -20,7 +20,7 @@ from harness.base.progress import Progress
 from harness.supply.base import Part, Supply, find_part
 from harness.supply.mirror import index
 from harness.supply.offline.supply import OfflineSupply, cannot_build
-from harness.supply.online import registries, web
+from harness.supply.online import charts, company, registries, web
 from harness.supply.online.charts import ChartRelease
 from harness.supply.online.downloads import Host, Release
 from harness.supply.online.registries import Reference
@@ -139,6 +139,7 @@ def _ask_all(
 ) -> list[Answer]:
     """Ask every place that holds one of `missing`, all at once."""
     seconds = seconds or ASK_SECONDS
+    company.ca_file()
     places = _places(missing)
     if progress:
         progress.start("supply", f"asking {_listed([place.name for place in places])}")
@@ -169,6 +170,13 @@ def _places(missing: list[Part]) -> list[Place]:
         if part.kind == "image":
             place = _registry(Reference.parse(part.online["image"]))
         else:
+            if part.kind == "chart" and charts.named_registry():
+                host = urlsplit(charts.named_registry()).netloc
+                urls = tuple(f"{scheme}://{host}/v2/" for scheme in ("https", "http"))
+                found.setdefault(host, Place(f"the chart registry {host}", urls, registry=True))
+                continue
+            if part.kind == "chart" and charts.local(part):
+                continue
             release = ChartRelease(part) if part.kind == "chart" else Release(part, Host.here())
             url = release.checksum
             if "://" not in url:

@@ -21,7 +21,7 @@ from pathlib import Path
 import docker
 from docker.errors import ImageNotFound
 
-from harness.base import process
+from harness.base import certs, process
 from harness.base.errors import EnvironmentLacks
 from harness.base.wait import wait_for
 from harness.supply.engine import engine
@@ -34,8 +34,11 @@ log: {{level: info, formatter: text, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {root}}}
   delete: {{enabled: true}}
-http: {{addr: "127.0.0.1:0"}}
+http: {{addr: "127.0.0.1:0"{tls}}}
 """
+# A login that is made up, and its password's bcrypt sum, which is the one kind that it reads.
+USER, PASSWORD = "ann", "made-up-password"
+_SUM = "$2b$05$abcdefghijklmnopqrstuuJgtjjEyKgAjLKfyMzQrXVWZG2QMxka."
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,9 @@ class Registry:
     address: str
     storage: Path
 
-    def put(self, upstream: str, local: str) -> str:
+    def put(self, upstream: str, local: str, prefix: str = "") -> str:
         """Push the engine's image `local` under the path and tag of `upstream`; its digest."""
-        target = Reference.parse(upstream).through(self.address)
+        target = Reference.parse(upstream).through(f"{self.address}{prefix}")
         client = engine.client()
         try:
             client.images.get(local).tag(target.repository, target.tag)
@@ -73,13 +76,21 @@ def filled_registry(images: Mapping[str, str], folder: Path) -> Iterator[Registr
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Registry]:
-    """An empty registry on a free port of 127.0.0.1, ended with the block."""
+def running(folder: Path, *, guarded: bool = False) -> Iterator[Registry]:
+    """An empty registry on a free port of 127.0.0.1, ended with the block.
+
+    `guarded`: with TLS by a CA of its own, `folder`/ca.crt, and the one login of this module.
+    """
     program = installed(PACKAGE)
     storage, log = folder / "storage", folder / "registry.log"
     config = folder / "config.yml"
     folder.mkdir(parents=True, exist_ok=True)
-    config.write_text(_CONFIG.format(root=storage), encoding="utf-8")
+    text = _CONFIG.format(root=storage, tls=_tls(folder) if guarded else "")
+    if guarded:
+        logins = folder / "htpasswd"
+        logins.write_text(f"{USER}:{_SUM}\n", encoding="ascii")
+        text += f"auth: {{htpasswd: {{realm: a company, path: {logins}}}}}\n"
+    config.write_text(text, encoding="utf-8")
     with log.open("wb") as sink, ExitStack() as stack:
         server = stack.enter_context(
             subprocess.Popen(
@@ -104,6 +115,14 @@ def running(folder: Path) -> Iterator[Registry]:
         found = wait_for("the registry to listen", address, timeout=20, every=0.05)
         assert found is not None  # wait_for returns true values only
         yield Registry(found, storage)
+
+
+def _tls(folder: Path) -> str:
+    ca, key = folder / "ca.crt", folder / "ca.key"
+    certs.make_ca("a company", ca, key)
+    pair = folder / "server.crt", folder / "server.key"
+    certs.issue(ca, key, ["127.0.0.1"], *pair, 0o600)
+    return f", tls: {{certificate: {pair[0]}, key: {pair[1]}}}"
 
 
 @contextmanager

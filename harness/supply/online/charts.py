@@ -3,7 +3,8 @@
 A Helm repository is an index (`index.yaml`: versions, addresses, SHA-256 sums) and archives.
 The pinned version is looked up in it, its archive is downloaded once and checked, and the
 sum is remembered in the lock. Helm then installs from that file: no network is asked at
-`up`. LAB_CHARTS=folder names charts of a person's own, as archives or unpacked.
+`up`. LAB_CHARTS=folder names charts of a person's own, as archives or unpacked;
+LAB_CHARTS=oci://... a registry that has them (harness.supply.online.oci_charts).
 """
 
 from __future__ import annotations
@@ -75,13 +76,28 @@ class ChartRelease(Release):
         return str(entry.get("version", "")).removeprefix("v") == self.version
 
 
+def named_registry() -> str:
+    """The registry of charts that LAB_CHARTS names, as oci://...; "" for a folder or nothing."""
+    named = os.environ.get(VARIABLE, "").strip().rstrip("/")
+    return named if named.startswith("oci:") else ""
+
+
+def release(part: Part) -> ChartRelease:
+    """The pinned chart where it is to be had: its publisher's repository, or a named registry."""
+    if not named_registry():
+        return ChartRelease(part)
+    from harness.supply.online.oci_charts import OciChart
+
+    return OciChart(part)
+
+
 def local(part: Part) -> Path | None:
     """Where LAB_CHARTS has the chart: `NAME-VERSION.tgz` or `NAME/`; None without the variable.
 
     Raises UsageError when the variable is set and the folder has no such chart.
     """
     named = os.environ.get(VARIABLE, "")
-    if not named:
+    if not named or named_registry():
         return None
     folder, chart = Path(named).expanduser(), str(part.online["chart"])
     for found in (folder / f"{chart}-{part.version}.tgz", folder / chart):

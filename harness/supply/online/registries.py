@@ -240,7 +240,7 @@ _FAILURES = (
         "docker system df, then docker image prune",
     ),
     (
-        r"toomanyrequests|rate limit|429",
+        r"toomanyrequests|rate limit|\b429\b",
         "{registry} allows no more pulls from this address now",
         "docker login, wait an hour, or name a mirror with LAB_MIRROR=host:port",
     ),
@@ -272,7 +272,7 @@ _FAILURES = (
     (
         r"x509|certificate",
         "the engine does not trust the certificate of {registry}",
-        "put its CA into /etc/docker/certs.d/{registry}/ca.crt",
+        "put its CA into /etc/docker/certs.d/{registry}/ca.crt (LAB_CA is not for the engine)",
     ),
     (
         r"no such host|name resolution|server misbehaving",

@@ -24,8 +24,7 @@ from harness.supply.base import Part, Provided, Supply, find_part
 from harness.supply.engine import engine
 from harness.supply.images import KEY_LABEL
 from harness.supply.lock import Lock, Seen
-from harness.supply.online import built_image, charts, registries
-from harness.supply.online.charts import ChartRelease
+from harness.supply.online import built_image, charts, company, registries
 from harness.supply.online.downloads import Host, Release
 from harness.supply.online.registries import LocalImage, Reference
 
@@ -52,6 +51,7 @@ class OnlineSupply(Supply):
         """See Supply.provide. UsageError when something changed since it was first seen."""
         wanted = [_checked(name) for name in dict.fromkeys(parts)]
         registries.mirror()
+        company.ca_file()
         work: dict[str, Callable[[], Provided]] = {}
         for part in wanted:
             getter = {"binary": self._program, "chart": self._chart}.get(part.kind, self._image)
@@ -93,7 +93,7 @@ class OnlineSupply(Supply):
         if found:
             origin, digest = str(found), charts.digest(found)
         else:
-            stored = ChartRelease(part).fetch(self.lock, say)
+            stored = charts.release(part).fetch(self.lock, say)
             found, origin, digest = stored.path, stored.url, stored.sum
         return Provided(part.name, part.version, origin, True, digest, path=found)
 
@@ -218,7 +218,7 @@ def _checked(name: str) -> Part:
 
 
 def _chart_is_here(part: Part) -> bool:
-    return charts.local(part) is not None or ChartRelease(part).find() is not None
+    return charts.local(part) is not None or charts.release(part).find() is not None
 
 
 def _present(client: docker.DockerClient, part: Part) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.auth import AuthBase
 
 from harness.base.errors import EnvironmentLacks
+from harness.supply.online import company
 
 # What a connection that fails before or in the middle of a body may raise.
 BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
@@ -30,12 +32,13 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 30.0
 CHUNK = 64 * 1024
 
+NO_TLS = "TLS failed"
 # What of the nested exceptions' text helps a person, in the order in which it is looked for.
 _REASONS = (
     (r"redirects to plain http", "it redirects to plain http"),
     (r"CERTIFICATE_VERIFY_FAILED", "its TLS certificate is not trusted here"),
     (r"ProxyError|Tunnel connection failed", "the proxy refused"),
-    (r"SSLError|SSLEOFError|WRONG_VERSION_NUMBER", "TLS failed"),
+    (r"SSLError|SSLEOFError|WRONG_VERSION_NUMBER", NO_TLS),
     (r"NameResolutionError|Name or service not known", "name not resolved"),
     (r"Connection refused", "connection refused"),
     (r"No route to host|Network is unreachable", "network unreachable"),
@@ -81,7 +84,7 @@ def reason(error: BaseException) -> str:
 
 def status(url: str, seconds: float) -> int:
     """The status of `HEAD url`, not following redirects; each wait is at most `seconds`."""
-    with requests.Session() as session:
+    with company.session(url) as session:
         return session.head(url, timeout=seconds, allow_redirects=False).status_code
 
 
@@ -98,7 +101,8 @@ def open_file(place: str, offset: int = 0) -> Iterator[Body]:
             size = Path(place).stat().st_size
             yield Body(size, offset, iter(lambda: file.read(CHUNK), b""))
         return
-    with requests.Session() as session:
+    with company.session(place) as session:
+        session.auth = _login(place)
         response = _ask(session, place, offset)
         if response.status_code == requests.codes.requested_range_not_satisfiable and offset:
             response.close()
@@ -107,6 +111,22 @@ def open_file(place: str, offset: int = 0) -> Iterator[Body]:
             _raise_for_status(response, place)
             size, start = _extent(response, offset)
             yield Body(size, start, response.iter_content(CHUNK))
+
+
+@contextmanager
+def opened(url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+    """The answer of a registry to `url`, whatever its status is."""
+    with company.session(url) as session:
+        session.auth = _login(url)
+        limits = (CONNECT_SECONDS, READ_SECONDS)
+        with session.get(url, headers=dict(headers), stream=True, timeout=limits) as response:
+            yield response
+
+
+def _login(url: str) -> AuthBase | None:
+    """What answers a registry that asks for a login; other servers are told none."""
+    parts = urlsplit(url)
+    return company.RegistryLogin(parts.netloc) if parts.path.startswith("/v2/") else None
 
 
 def _ask(session: requests.Session, url: str, offset: int) -> requests.Response:

@@ -14,9 +14,9 @@ import pytest
 
 from harness.base.errors import UsageError
 from harness.supply import images
-from harness.supply.base import Provided
+from harness.supply.base import Provided, find_part
 from harness.supply.bundle import save
-from harness.supply.mirror import client, index, registry
+from harness.supply.mirror import client, index, registry, room
 from harness.supply.mirror.content import table
 from harness.supply.mirror.index import Index
 from harness.supply.mirror.room import Room
@@ -84,8 +84,8 @@ def served(
 @pytest.fixture
 def mirror(served: registry.Served) -> Room:
     found = Index(save.manifest_of("online", {}, ["02"]), (served.entry,))
-    fake.room.certificates()
-    ca = fake.room.folder() / "ca.crt"
+    room.certificates()
+    ca = room.folder() / "ca.crt"
     return Room(found, table(ca, found, {}, [], [served], None))
 
 
@@ -98,7 +98,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[bytes, list[bytes]
         found[image.reference] = config, [layer.read_bytes() for layer in layers]
 
     def missing(self: OnlineSupply, parts: list[str]) -> list[object]:
-        return [] if REFERENCE in found else [client.find_part("postgres")]
+        return [] if REFERENCE in found else [find_part("postgres")]
 
     monkeypatch.setattr(client, "give_to_engine", give)
     monkeypatch.setattr(OnlineSupply, "missing", missing)
@@ -106,8 +106,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[bytes, list[bytes]
 
 
 def bring(url: str) -> None:
-    joined = index.Joined(url, fake.room.certificates())
-    fake.index.remember(joined, (fake.room.folder() / "ca.crt").read_text())
+    joined = index.Joined(url, room.certificates())
+    index.remember(joined, (room.folder() / "ca.crt").read_text())
     client.bring(joined, "online", [], ["postgres"], Silent())
 
 

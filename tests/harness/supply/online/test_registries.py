@@ -631,3 +631,9 @@ def test_an_engine_error_in_a_worker_reaches_the_caller(engine: Engine) -> None:
     engine.error = APIError("boom")
     with pytest.raises(EnvironmentLacks, match="cannot be pulled: boom"):
         OnlineSupply().provide(["vault"], Quiet())
+
+
+def test_a_port_with_the_digits_of_a_status_is_none() -> None:
+    asked = Reference("127.0.0.1:42985", "team/tiny", "1")
+    said = "Get https://127.0.0.1:42985/v2/team/tiny/manifests/1: no basic auth credentials"
+    assert "a login is needed" in registries._failure(said, asked, "linux/amd64").what
