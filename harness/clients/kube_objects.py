@@ -9,6 +9,7 @@ and step, which is how clean-up finds it again. What is about pods: harness.clie
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,10 @@ from urllib3.exceptions import HTTPError
 from harness.base.errors import EnvironmentLacks, LabError
 from harness.base.paths import PROJECT
 from harness.base.redact import redact
+
+# It warns of each try while an API server restarts, in the middle of what a learner reads. What
+# fails in the end is raised.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 Object = dict[str, Any]
 Objects = list[Object]
