@@ -63,7 +63,7 @@ def bring_up(
     folder: Path, record: EnvironmentRecord | None, release: str | None
 ) -> EnvironmentRecord:
     """What a bring-up decides."""
-    place = SimpleNamespace(name="unit", record=record, folder=folder)
+    place = SimpleNamespace(name="unit", record=record, folder=folder, brought=False)
     up = BringUp(cast(EnvironmentLayout, place), Options(kubernetes=release), Silent())
     return up._decide()
 

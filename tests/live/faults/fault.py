@@ -58,7 +58,8 @@ class Fault:
     """One fault of one lab.
 
     `step` is the step at which the learner stands; with `solved`, it is done before. `breaks`
-    and `restores` are lines of bash. `cause` is a regular expression that the cause must match.
+    and `restores` are lines of bash. `cause` is a regular expression that the cause must match,
+    or the check's first sentence where it is about the broken thing itself.
     `mends`: the command that the check prints mends it; False where a person must decide.
     """
 
@@ -109,9 +110,11 @@ def _scored(runner: Runner, fault: Fault, step: Step) -> Outcome:
     text = _failure(runner, step)
     if text is None:
         return Outcome(fault, SILENT, "the check passes")
-    cause = _cause(text)
+    # What the check itself looks for is the cause, when that is what is missing.
+    first = text.splitlines()[0]
+    cause = _cause(text) or (first if re.search(fault.cause, first) else "")
     if not cause:
-        return Outcome(fault, VAGUE, text.splitlines()[0])
+        return Outcome(fault, VAGUE, first)
     if not re.search(fault.cause, cause, re.DOTALL):
         return Outcome(fault, WRONG, cause)
     if fault.mends and not _mended(runner, step, text):

@@ -39,7 +39,8 @@ FAULTS: tuple[Fault, ...] = (
     _fault(
         "the class is gone",
         f"{_KEEP}\nkubectl delete secretproviderclass app\n{pod_again()}",
-        "web is not ready: FailedMount: .*secretproviderclass",
+        # The check looks for the class before it asks the pod.
+        "there is a SecretProviderClass app",
         _RIGHT,
     ),
     _class("the class names no role of Vault", "s/roleName: app/roleName: ap/", "role"),

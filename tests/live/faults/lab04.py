@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from tests.live.faults.fault import Fault
 
-_WAIT_BROKEN = "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=False --timeout=60s"
-_WAIT = "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=True --timeout=60s"
+# The operator's pauses after errors grow to a minute.
+_WAIT_BROKEN = (
+    "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=False --timeout=150s"
+)
+_WAIT = "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=True --timeout=150s"
 _SYSTEM = "kubectl -n vault-secrets-operator-system"
 
 
