@@ -39,8 +39,8 @@ FAULTS: tuple[Fault, ...] = (
     _fault(
         "the class is gone",
         f"{_KEEP}\nkubectl delete secretproviderclass app\n{pod_again()}",
-        # The check looks for the class before it asks the pod.
-        "there is a SecretProviderClass app",
+        # The check looks for the class first; the pod may not have tried yet.
+        "there is a SecretProviderClass app|web is not ready: FailedMount: .*secretproviderclass",
         _RIGHT,
     ),
     _class("the class names no role of Vault", "s/roleName: app/roleName: ap/", "role"),

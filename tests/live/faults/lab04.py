@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from tests.live.faults.fault import Fault
 
-# The operator's pauses after errors grow to a minute.
-_WAIT_BROKEN = (
-    "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=False --timeout=150s"
-)
-_WAIT = "kubectl wait vaultstaticsecret/app --for=condition=SecretSynced=True --timeout=150s"
+# The operator's pauses after errors grow to a minute. SecretSynced stays as it was when there is
+# nothing to write after an outage, so it does not tell that the outage has ended.
+_HEALTHY = "kubectl wait vaultstaticsecret/app --timeout=150s --for=condition=Healthy"
+_WAIT_BROKEN, _WAIT = f"{_HEALTHY}=False", f"{_HEALTHY}=True"
 _SYSTEM = "kubectl -n vault-secrets-operator-system"
 
 
