@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from harness.base.errors import UsageError
 from harness.base.redact import redact
@@ -22,7 +23,25 @@ if TYPE_CHECKING:
     from harness.session.runner import Runner
     from harness.supply.base import Provided, Supply
 
+# In `lab --help`: what learners need, what is about the environment, what is for others.
+ORDER = (
+    *("run", "learn", "shell", "check", "hint", "solve", "skip", "watch", "reset", "report"),
+    *("up", "status", "env", "fetch", "down", "doctor", "diagnostics", "version", "gc"),
+    *("compare", "bundle", "mirror", "apiserver", "new", "render", "test"),
+)
+
+
+class InOrder(TyperGroup):
+    """The commands in an order that a newcomer can read."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names: those of ORDER first, in its order."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
+    cls=InOrder,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -1,7 +1,8 @@
 """The `lab` command: parse, call, print. What a command does lives in the modules it calls.
 
 Here are the commands about the environment and this machine; those about labs and steps
-are in harness.cli.steps, those for authors in harness.cli.authors. Imports are inside the
+are in harness.cli.steps, those for authors in harness.cli.authors, `lab test` in harness.cli.prove.
+Imports are inside the
 commands, so that `lab --help` answers at once. Data goes to standard output, messages and
 progress to standard error; errors of the LabError tree become one block of text and their
 exit code.
@@ -19,7 +20,7 @@ import typer
 
 from harness.base.errors import LabError, UsageError
 from harness.base.redact import redact
-from harness.cli import apiserver, authors, bundle, gc, mirror, steps
+from harness.cli import apiserver, authors, bundle, gc, mirror, prove, steps
 from harness.cli.common import (
     EnvName,
     FlavourName,
@@ -42,7 +43,7 @@ from harness.cli.common import (
 )
 from harness.supply import surroundings
 
-__all__ = ["apiserver", "authors", "bundle", "gc", "main", "mirror", "steps"]
+__all__ = ["apiserver", "authors", "bundle", "gc", "main", "mirror", "prove", "steps"]
 
 INTERRUPTED = 130
 
@@ -88,51 +89,6 @@ def fetch(
     with reporting() as progress:
         found, provided = provided_for(chosen, supply, vault, kubernetes, progress)
     messages.print(f"{len(provided)} parts are here, {found.name}: {found.why}", markup=False)
-
-
-@app.command("test")
-def prove(
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Only what needs no engine: lint, types, unit tests.")
-    ] = False,
-    laptop: Annotated[
-        bool,
-        typer.Option(
-            "--laptop",
-            help="Only this: a current Docker, built here, a plain user, no network (root).",
-        ),
-    ] = False,
-    faults: Annotated[
-        bool,
-        typer.Option("--faults", help="Only this: every fault of the matrix (docs/faults.md)."),
-    ] = False,
-    fuzz: Annotated[
-        bool,
-        typer.Option("--fuzz", help="Only this: random input for the stand-ins, 5 minutes a kind."),
-    ] = False,
-    supply: SupplyName = "auto",
-    kubernetes: KubernetesRelease = None,
-    arguments: Annotated[
-        list[str] | None, typer.Argument(help="Passed on to pytest (after --).")
-    ] = None,
-) -> None:
-    """Prove that everything works: lint, types, unit tests, every lab, every notebook."""
-    from harness.base.paths import INSTALLED
-
-    if INSTALLED:
-        raise UsageError(
-            "the project's own tests are in its checkout, not in the installed package",
-            hint="pytest --lab-only 01 proves a lab",
-        )
-    from harness.proving import suite
-
-    if laptop:
-        raise typer.Exit(suite.laptop(arguments or []))
-    if fuzz:
-        raise typer.Exit(suite.fuzz(arguments or []))
-    if faults:
-        raise typer.Exit(suite.faults(supply, arguments or []))
-    raise typer.Exit(suite.run(quick, supply, kubernetes, arguments or []))
 
 
 @app.command()
@@ -205,7 +161,7 @@ def down(
 ) -> None:
     """Remove the environment: containers, network, volumes, state."""
     from harness.environment.environment import Environment, existing
-    from harness.session.brought import leave
+    from harness.session.leaving import leave
     from harness.supply.engine import dockerd
 
     for name in existing() if everything else [env]:

@@ -31,7 +31,7 @@ from harness.environment.cluster import Cluster
 from harness.environment.kubeconfig import current_context, server_of
 from harness.integrations.helm import MADE_OF
 from harness.supply.engine import engine
-from harness.supply.node_images import NodeImages
+from harness.supply.into_nodes import NodeImages
 
 BROUGHT_FILE = "brought.json"
 ROLE_LABEL = "io.x-k8s.kind.role"

@@ -33,7 +33,7 @@ from harness.controlplane.contract import (
 )
 from harness.environment.kind import KindProgram
 from harness.supply.engine import contexts, engine
-from harness.supply.node_images import NodeImages
+from harness.supply.into_nodes import NodeImages
 
 NETWORK_VARIABLE = "KIND_EXPERIMENTAL_DOCKER_NETWORK"
 READY_SECONDS = 120.0

@@ -48,7 +48,7 @@ class SessionEnvironment:
     def close(self) -> None:
         """Remove the environment if this run made it and nobody asked to keep it."""
         if self._made and not self._config.option.lab_keep:
-            from harness.session.brought import leave
+            from harness.session.leaving import leave
 
             leave(self._made)
             self._made.down()

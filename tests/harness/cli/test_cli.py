@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 
 from harness.base.paths import CHECKOUT
 from harness.cli import common
@@ -67,6 +68,11 @@ class Lab:
             timeout=60,
             check=False,
         )
+
+
+def test_help_has_an_order_for_every_command() -> None:
+    group = typer.main.get_group(common.app)
+    assert sorted(group.commands) == sorted(common.ORDER)
 
 
 def test_help_answers_at_once(lab: Lab) -> None:

@@ -26,7 +26,7 @@ from harness.servers.vault import VaultServer
 from harness.servers.vault_files import Keys
 from harness.supply.base import Provided, all_parts
 from harness.supply.engine import engine
-from harness.supply.node_images import NodeImages
+from harness.supply.into_nodes import NodeImages
 from tests.fakes import toyintegration
 from tests.fakes.cluster import FakeKube
 from tests.fakes.progress import Silent

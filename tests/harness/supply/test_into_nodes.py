@@ -14,7 +14,7 @@ from harness.base.process import CommandFailed
 from harness.base.statefile import read_json, write_json
 from harness.supply import images
 from harness.supply.engine import engine
-from harness.supply.node_images import NodeImages, full_name
+from harness.supply.into_nodes import NodeImages, full_name
 from tests.fakes import engine as fake_engine
 
 APP, PAUSE = "kube-vault-labs/app:1", "registry.k8s.io/pause:3"
