@@ -82,8 +82,7 @@ def ended(lab: LabContext, outage: Outage) -> None:
         else:
             one["new_pod_well_after_seconds"] = max(0.0, round(well - back, 1))
     lab.run(f"kubectl delete pod -l outage={outage.name} --now")
-    keep(lab, outages=(load(lab).get("outages") or {}) | {outage.name: outage.seen})
-    show(outage.seen)
+    _keep(lab, outage.name, outage.seen)
 
 
 def _all_open(
@@ -131,7 +130,12 @@ def restarted(lab: LabContext, since: float) -> None:
         every=1.0,
         transient=(KubeRefused, KubeUnreachable),
     )
-    keep(lab, outages=(load(lab).get("outages") or {}) | {"node": seen})
+    _keep(lab, "node", seen)
+
+
+def _keep(lab: LabContext, outage: str, seen: dict[str, dict[str, Any]]) -> None:
+    """Write down what was seen of one outage, beside what was seen of others, and print it."""
+    keep(lab, outages=(load(lab).get("outages") or {}) | {outage: seen})
     show(seen)
 
 

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from harness.lab.api import AuditLog, Entry, LabContext, Object
+from harness.lab.api import AuditLog, LabContext, Object
+from labs.lab05_five_ways.probes import accessor_of, pod_of, template_of
 from labs.lab05_five_ways.ways import OPERATOR, Way, identity, secret_path
 
 # How many are made; with --scale as many as a large namespace has.
@@ -78,31 +79,13 @@ def _requests(lab: LabContext, way: Way, log: AuditLog) -> int:
     """What Vault answered to those who have read the secret of a way: reads, logins, renewals."""
     answered = [entry for entry in log if entry["type"] == "response" and identity(entry)]
     path = secret_path(lab, way)
-    readers = {_accessor(entry) for entry in answered if entry["request"]["path"] == path}
-    return sum(1 for entry in answered if _accessor(entry) in readers)
-
-
-def _accessor(entry: Entry) -> str:
-    return str((entry.get("auth") or {}).get("accessor", ""))
+    readers = {accessor_of(entry) for entry in answered if entry["request"]["path"] == path}
+    return sum(1 for entry in answered if accessor_of(entry) in readers)
 
 
 def _pods(lab: LabContext, way: Way, count: int) -> list[Object]:
-    template = (lab.kube.get("Deployment", way.name) or {})["spec"]["template"]
-    annotations = template["metadata"].get("annotations") or {}
-    small = {**annotations, **SMALL} if annotations else {}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "name": f"{LABEL}-{number:03}",
-                "labels": {LABEL: "yes"},
-                "annotations": small,
-            },
-            "spec": template["spec"],
-        }
-        for number in range(count)
-    ]
+    template, labels = template_of(lab, way), {LABEL: "yes"}
+    return [pod_of(template, f"{LABEL}-{n:03}", labels, SMALL) for n in range(count)]
 
 
 def _ready(lab: LabContext) -> set[str]:

@@ -77,7 +77,7 @@ def start_pod(lab: LabContext, way: Way) -> Start:
     before = shop_tokens(lab)
     log = AuditLog(lab.access.audit_log, lab.audit.mark())
     began = time.time()
-    lab.kube.apply(_probe_pod(lab, way, name))
+    lab.kube.apply(pod_of(template_of(lab, way), name, {"probe": way.name}))
     opened_at = lab.wait_for(
         f"the shop of {name} to open",
         lambda: opened(lab, name),
@@ -92,12 +92,21 @@ def start_pod(lab: LabContext, way: Way) -> Start:
     return Start(round(opened_at - began, 2), requests, len(left))
 
 
-def _probe_pod(lab: LabContext, way: Way, name: str) -> Object:
-    template = (lab.kube.get("Deployment", way.name) or {})["spec"]["template"]
+def template_of(lab: LabContext, way: Way) -> Object:
+    """The pod template of a way's Deployment."""
+    found: Object = (lab.kube.get("Deployment", way.name) or {})["spec"]["template"]
+    return found
+
+
+def pod_of(
+    template: Object, name: str, labels: dict[str, str], more: dict[str, str] | None = None
+) -> Object:
+    """A pod of a template; `more` annotations are for templates that have some."""
+    annotations = template["metadata"].get("annotations") or {}
     metadata = {
         "name": name,
-        "labels": {"probe": way.name},
-        "annotations": template["metadata"].get("annotations") or {},
+        "labels": labels,
+        "annotations": {**annotations, **(more or {})} if annotations else {},
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -126,14 +135,15 @@ def _requests(lab: LabContext, log: AuditLog, until: float) -> int:
     """How many requests Vault answered for accounts that logged in at the pod's start."""
     entries = [entry for entry in log if entry["type"] == "response" and not entry.get("error")]
     new = {
-        _accessor(entry)
+        accessor_of(entry)
         for entry in entries
         if entry["request"]["path"] == login_path(lab) and identity(entry)
     }
-    return sum(1 for one in entries if _accessor(one) in new and moment(one["time"]) <= until)
+    return sum(1 for one in entries if accessor_of(one) in new and moment(one["time"]) <= until)
 
 
-def _accessor(entry: Entry) -> str:
+def accessor_of(entry: Entry) -> str:
+    """The accessor of the token that an entry is about; "" without one."""
     return str((entry.get("auth") or {}).get("accessor", ""))
 
 

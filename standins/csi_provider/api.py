@@ -71,8 +71,7 @@ class MountResponse(Message):
     """The whole content of the volume. The driver refuses an answer without versions."""
 
     object_version: tuple[ObjectVersion, ...] = tag(1, ())
-    # ruff takes `tag` for a computed default; it is a dataclasses.field specifier.
-    error: Error | None = tag(2, None)  # noqa: RUF009
+    error: Error | None = tag(2, None)  # noqa: RUF009 - `tag` is a dataclasses.field specifier
     files: tuple[File, ...] = tag(3, ())
 
 

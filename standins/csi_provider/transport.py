@@ -31,8 +31,8 @@ class Patience:
 
     def before(self, retry: int) -> float:
         """Seconds to let pass before this retry, counted from 1."""
-        # Spreads the load of many pods; nothing secret hangs on it.
-        return retry * self.wait * random.uniform(1.0, 1.5)  # noqa: S311
+        # Spreads the load of many pods.
+        return retry * self.wait * random.uniform(1.0, 1.5)  # noqa: S311 - nothing secret
 
 
 def patience_from(environment: Mapping[str, str]) -> Patience:

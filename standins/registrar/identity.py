@@ -46,8 +46,7 @@ class BoolValue(Message):
 class ProbeResponse(Message):
     """An absent `ready` means ready."""
 
-    # ruff takes `tag` for a computed default; it is a dataclasses.field specifier.
-    ready: BoolValue | None = tag(1, None)  # noqa: RUF009
+    ready: BoolValue | None = tag(1, None)  # noqa: RUF009 - `tag` is a dataclasses.field specifier
 
 
 SCHEMA = Schema(

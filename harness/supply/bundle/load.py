@@ -21,6 +21,7 @@ from harness.supply import images
 from harness.supply.base import SUPPLIES, find_part
 from harness.supply.bundle import format as form
 from harness.supply.bundle import front, pack, wheels
+from harness.supply.bundle.writing import writing
 from harness.supply.engine import dockerd, engine
 from harness.supply.offline.cache import Cache
 from harness.supply.offline.supply import OfflineSupply
@@ -49,7 +50,7 @@ def load(file: Path, progress: Progress) -> form.Bundle:
     """Put everything in `file` where `up` looks for it; see `verify` for what is refused."""
     bundle = verify(file, progress)
     progress.start(TASK, "loading")
-    try:
+    with writing(progress, TASK):
         _require_room(bundle)
         if bundle.manifest.python == form.python_here():
             front.take_wheels(bundle)
@@ -63,16 +64,6 @@ def load(file: Path, progress: Progress) -> form.Bundle:
                 loaded += put_download(bundle, record, position, progress)
             elif record.kind == form.IMAGES:
                 loaded += _images(bundle, record, position, progress)
-    except OSError as error:
-        progress.fail(TASK, "stopped")
-        raise EnvironmentLacks(
-            f"the cache cannot be written: {error.strerror or error}",
-            where=str(cache_root()),
-            hint="make room, or name another place with XDG_CACHE_HOME; the same command goes on",
-        ) from error
-    except BaseException:
-        progress.fail(TASK, "stopped")
-        raise
     progress.done(TASK, "loaded" if loaded else "everything was here already")
     return bundle
 

@@ -19,12 +19,12 @@ from docker.errors import DockerException
 
 from harness.base import statefile, tasks
 from harness.base.errors import EnvironmentLacks, UsageError
-from harness.base.paths import cache_root
 from harness.base.progress import Progress
 from harness.supply import images
 from harness.supply.base import find_part
 from harness.supply.bundle import format as form
 from harness.supply.bundle import load
+from harness.supply.bundle.writing import writing
 from harness.supply.engine import engine
 from harness.supply.mirror import front, index, registry
 from harness.supply.mirror.connection import Connection
@@ -51,7 +51,7 @@ def bring(
     if supply != "offline" and not OnlineSupply().missing(online):
         return
     progress.start(TASK, f"asking {mirror.url}")
-    try:
+    with writing(progress, TASK):
         asked = Connection(mirror.url, mirror.ca)
         found = index.parse(asked.get(index.INDEX), mirror.url)
         front.require_same_machine(found, mirror.url)
@@ -61,16 +61,6 @@ def bring(
             return
         load.require_same_parts(found.manifest, mirror.url, front.other_hint(mirror.url))
         brought = _bring(asked, found, offline if kind == "offline" else online, progress)
-    except OSError as error:
-        progress.fail(TASK, "stopped")
-        raise EnvironmentLacks(
-            f"the cache cannot be written: {error.strerror or error}",
-            where=str(cache_root()),
-            hint="make room, or name another place with XDG_CACHE_HOME; the same command goes on",
-        ) from error
-    except BaseException:
-        progress.fail(TASK, "stopped")
-        raise
     progress.done(TASK, f"{brought / 1e6:.0f} MB from {mirror.url}")
 
 

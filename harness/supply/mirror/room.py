@@ -21,6 +21,7 @@ from harness.base.progress import Progress
 from harness.supply.base import Provided
 from harness.supply.bundle import format as form
 from harness.supply.bundle import save, wheels
+from harness.supply.bundle.writing import writing
 from harness.supply.mirror import index, registry
 from harness.supply.mirror.content import Table, table
 from harness.supply.mirror.server import Server
@@ -95,7 +96,7 @@ def prepare(
 ) -> Room:
     """Make everything that the mirror serves of these parts, the wheels and this checkout."""
     progress.start(TASK, "looking for the Python packages")
-    try:
+    with writing(progress, TASK, "what the mirror serves"):
         packages = wheels.ensure()
         work = cache_root() / "room" / "frames"
         work.mkdir(parents=True, exist_ok=True)
@@ -110,16 +111,6 @@ def prepare(
         listed = [save.record_of(form.WHEEL, file.name, file) for file in packages]
         listed += [record for record, _ in made]
         manifest = replace(save.manifest_of(supply, provided, labs), records=tuple(listed))
-    except OSError as error:
-        progress.fail(TASK, "stopped")
-        raise EnvironmentLacks(
-            f"what the mirror serves cannot be written: {error.strerror or error}",
-            where=str(cache_root()),
-            hint="make room, or name another place with XDG_CACHE_HOME; the same command goes on",
-        ) from error
-    except BaseException:
-        progress.fail(TASK, "stopped")
-        raise
     found = index.Index(manifest, tuple(image.entry for image in images))
     certificates()
     frames_by_sum = {record.sha256: file for record, file in made}
